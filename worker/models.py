@@ -1,0 +1,259 @@
+"""What machines do: snapshots of votes, runs, model versions, image scores, studies."""
+
+import uuid
+from typing import Self
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from annotations.models import Campaign, Generator, Image
+
+
+class Snapshot(models.Model):
+    """The votes that one run saw, frozen: equal votes give the same SHA-256."""
+
+    sha256 = models.CharField(_("SHA-256"), max_length=64, unique=True)
+    campaign = models.ForeignKey(
+        Campaign, models.SET_NULL, verbose_name=_("campaign"), null=True, blank=True, related_name="snapshots"
+    )
+    filters = models.JSONField(_("filters"), default=dict)
+    file = models.FileField(_("choices, as JSON lines"), upload_to="snapshots/", max_length=200)
+    train_choices = models.PositiveIntegerField(_("choices to train on"))
+    test_choices = models.PositiveIntegerField(_("choices to test on"))
+    prompts = models.PositiveIntegerField(_("prompts"))
+    images = models.PositiveIntegerField(_("images"))
+    annotators = models.PositiveIntegerField(_("annotators"))
+    last_vote_id = models.BigIntegerField(_("last vote"), null=True)
+    is_synthetic = models.BooleanField(_("synthetic"), default=False)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("snapshot")
+        verbose_name_plural = _("snapshots")
+
+    def __str__(self) -> str:
+        return f"snapshot {self.sha256[:12]}"
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def active(self) -> Self:
+        return self.filter(state__in=Run.ACTIVE)
+
+
+class Run(models.Model):
+    """One long piece of work. The row is the truth; the message in the queue only rings for it."""
+
+    class Kind(models.TextChoices):
+        CLASSIFIER = "classifier", _("classifier training")
+        AESTHETIC = "aesthetic", _("aesthetic head training")
+        ADAPTER = "adapter", _("adapter training")
+        GENERATION = "generation", _("image generation")
+        SCORING = "scoring", _("image scoring")
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        SUCCEEDED = "succeeded", _("succeeded")
+        FAILED = "failed", _("failed")
+        CANCELLED = "cancelled", _("cancelled")
+
+    ACTIVE = [State.QUEUED, State.RUNNING]
+    FINISHED = [State.SUCCEEDED, State.FAILED, State.CANCELLED]
+
+    public_id = models.UUIDField(_("public id"), unique=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind)
+    state = models.CharField(_("state"), max_length=9, choices=State, default=State.QUEUED)
+    preset = models.CharField(_("preset"), max_length=40, blank=True)
+    config = models.JSONField(_("settings"), default=dict, encoder=DjangoJSONEncoder)
+    campaign = models.ForeignKey(
+        Campaign, models.SET_NULL, verbose_name=_("campaign"), null=True, blank=True, related_name="runs"
+    )
+    snapshot = models.ForeignKey(
+        Snapshot, models.PROTECT, verbose_name=_("snapshot"), null=True, blank=True, related_name="runs"
+    )
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("requested by"), null=True, blank=True, related_name="+"
+    )
+    attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
+    max_attempts = models.PositiveSmallIntegerField(_("attempts at most"), default=3)
+    fence = models.PositiveIntegerField(_("fence"), default=0)
+    lease_until = models.DateTimeField(_("leased until"), null=True, blank=True)
+    worker = models.CharField(_("worker"), max_length=200, blank=True)
+    step = models.PositiveIntegerField(_("step"), default=0)
+    total_steps = models.PositiveIntegerField(_("steps in all"), default=0)
+    stage = models.CharField(_("stage"), max_length=200, blank=True)
+    metrics = models.JSONField(_("metrics"), default=dict, encoder=DjangoJSONEncoder)
+    error_code = models.CharField(_("error"), max_length=80, blank=True)
+    error_text = models.TextField(_("what went wrong"), blank=True)
+    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True, blank=True)
+    is_synthetic = models.BooleanField(_("synthetic"), default=False)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+    dispatched_at = models.DateTimeField(_("rung for at"), null=True, blank=True)
+    started_at = models.DateTimeField(_("started at"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind"], name="run_one_active_per_kind", condition=Q(state__in=["queued", "running"])
+            ),
+            models.CheckConstraint(
+                name="run_finished_at_if_finished",
+                condition=Q(state__in=["queued", "running"], finished_at=None)
+                | Q(state__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="run_lease_if_running",
+                condition=Q(state="running", lease_until__isnull=False) | (~Q(state="running") & Q(lease_until=None)),
+            ),
+            models.CheckConstraint(
+                name="run_error_if_failed",
+                condition=(Q(state="failed") & ~Q(error_code="")) | (~Q(state="failed") & Q(error_code="")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {str(self.public_id)[:8]}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("worker:run", args=[self.public_id])
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in self.ACTIVE
+
+
+class RunEvent(models.Model):
+    """One line of a run's log, or one point of its curves."""
+
+    run = models.ForeignKey(Run, models.CASCADE, verbose_name=_("run"), related_name="events")
+    attempt = models.PositiveSmallIntegerField(_("attempt"))
+    step = models.PositiveIntegerField(_("step"), null=True, blank=True)
+    text = models.TextField(_("text"), blank=True)
+    metrics = models.JSONField(_("metrics"), default=dict)
+    created_at = models.DateTimeField(_("at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("run event")
+        verbose_name_plural = _("run events")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.text or str(self.metrics)
+
+
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+    def current(self) -> Self:
+        return self.filter(is_current=True)
+
+
+class ModelVersion(models.Model):
+    """An artefact that can be used: a scorer or an adapter, with what it was made from."""
+
+    class Family(models.TextChoices):
+        CLIP = "clip", _("CLIP score")
+        HPS = "hps", _("Human Preference Score")
+        AESTHETIC = "aesthetic", _("aesthetic score")
+        ADAPTER = "adapter", _("adapter")
+
+    public_id = models.UUIDField(_("public id"), unique=True, default=uuid.uuid4, editable=False)
+    family = models.CharField(_("family"), max_length=9, choices=Family)
+    number = models.PositiveIntegerField(_("number"))
+    folder = models.CharField(_("folder of the artefact"), max_length=300)
+    sha256 = models.CharField(_("SHA-256 of the manifest"), max_length=64)
+    manifest = models.JSONField(_("manifest"), default=dict)
+    metrics = models.JSONField(_("metrics"), default=dict)
+    run = models.OneToOneField(Run, models.PROTECT, verbose_name=_("run"), null=True, blank=True, related_name="version")
+    snapshot = models.ForeignKey(
+        Snapshot, models.PROTECT, verbose_name=_("snapshot"), null=True, blank=True, related_name="versions"
+    )
+    is_current = models.BooleanField(_("in use"), default=False)
+    is_synthetic = models.BooleanField(_("synthetic"), default=False)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+
+    objects = ModelVersionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("model version")
+        verbose_name_plural = _("model versions")
+        constraints = [
+            models.UniqueConstraint(fields=["family", "number"], name="version_number_once_per_family"),
+            models.UniqueConstraint(
+                fields=["family"], name="version_one_in_use_per_family", condition=Q(is_current=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.family}-{self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("worker:version", args=[self.public_id])
+
+
+class Promotion(models.Model):
+    """Who put which version into use, and when; a roll-back is a promotion of an earlier version."""
+
+    version = models.ForeignKey(ModelVersion, models.PROTECT, verbose_name=_("version"), related_name="promotions")
+    replaced = models.ForeignKey(
+        ModelVersion, models.PROTECT, verbose_name=_("replaced"), null=True, blank=True, related_name="+"
+    )
+    reason = models.CharField(_("reason"), max_length=300, blank=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(_("at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("promotion")
+        verbose_name_plural = _("promotions")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.version} in use"
+
+
+class ImageScore(models.Model):
+    """One image, one scorer version, one number. Comparable only within one prompt."""
+
+    image = models.ForeignKey(Image, models.CASCADE, verbose_name=_("image"), related_name="scores")
+    version = models.ForeignKey(ModelVersion, models.CASCADE, verbose_name=_("scorer"), related_name="scores")
+    value = models.FloatField(_("score"))
+
+    class Meta:
+        verbose_name = _("image score")
+        verbose_name_plural = _("image scores")
+        constraints = [models.UniqueConstraint(fields=["image", "version"], name="score_once_per_image_and_version")]
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f}"
+
+
+class Study(models.Model):
+    """A blind campaign of one generator against another, here original against adapted."""
+
+    campaign = models.OneToOneField(Campaign, models.CASCADE, verbose_name=_("campaign"), related_name="study")
+    version = models.ForeignKey(
+        ModelVersion, models.PROTECT, verbose_name=_("adapter"), null=True, blank=True, related_name="studies"
+    )
+    original = models.ForeignKey(Generator, models.PROTECT, verbose_name=_("original"), related_name="+")
+    adapted = models.ForeignKey(Generator, models.PROTECT, verbose_name=_("adapted"), related_name="+")
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("study")
+        verbose_name_plural = _("studies")
+        constraints = [
+            models.CheckConstraint(condition=~Q(original=models.F("adapted")), name="study_of_two_generators"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.original} against {self.adapted}"
