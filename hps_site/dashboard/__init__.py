@@ -1,0 +1,1 @@
+"""The pages where what people chose meets what the metrics said."""

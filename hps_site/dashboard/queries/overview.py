@@ -1,0 +1,102 @@
+"""All campaigns at a glance, the model versions in use and the latest runs."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from django.db.models import Count, Max, Q
+from django.db.models.functions import TruncDate
+from django.utils.timezone import make_aware
+
+from annotations.models import Campaign, Slot, Vote
+from worker.models import ModelVersion, Run
+
+RECENT_DAYS = 14
+
+
+@dataclass(frozen=True)
+class CampaignSummary:
+    """One campaign in the list."""
+
+    campaign: Campaign
+    votes: int
+    """Counted votes: judgements on regular tasks by people who are not excluded, not undone."""
+    people: int
+    """Annotators with a counted vote."""
+    slots: int
+    """Votes wanted."""
+    slots_done: int
+    last_vote_at: datetime | None
+    recent: list[int]
+    """Counted votes of each of the last 14 days, today last."""
+
+    @property
+    def progress_percent(self) -> int:
+        """Full hundreds only when every wanted vote is there."""
+        return 100 * self.slots_done // self.slots if self.slots else 0
+
+    @property
+    def recent_votes(self) -> int:
+        return sum(self.recent)
+
+    @property
+    def votes_per_day(self) -> float:
+        """Over the last seven days, today included."""
+        return sum(self.recent[-7:]) / 7
+
+
+def campaign_summaries(*, today: date) -> list[CampaignSummary]:
+    """Every campaign, running ones first and then the newest; four SQL statements however many there are."""
+    slots = {
+        row["campaign"]: row
+        for row in Slot.objects.values("campaign").annotate(
+            total=Count("id"), done=Count("id", filter=Q(state=Slot.State.DONE))
+        )
+    }
+    votes = {
+        row["task__campaign"]: row
+        for row in Vote.objects.counted()
+        .values("task__campaign")
+        .annotate(total=Count("id"), people=Count("annotator", distinct=True), last=Max("created_at"))
+    }
+    recent = _recent_votes(today)
+    summaries = [
+        CampaignSummary(
+            campaign=campaign,
+            votes=votes.get(campaign.pk, {}).get("total", 0),
+            people=votes.get(campaign.pk, {}).get("people", 0),
+            slots=slots.get(campaign.pk, {}).get("total", 0),
+            slots_done=slots.get(campaign.pk, {}).get("done", 0),
+            last_vote_at=votes.get(campaign.pk, {}).get("last"),
+            recent=[recent[campaign.pk].get(today - timedelta(days=ago), 0) for ago in reversed(range(RECENT_DAYS))],
+        )
+        for campaign in Campaign.objects.order_by("-created_at", "-pk")
+    ]
+    return sorted(summaries, key=lambda summary: not summary.campaign.is_running)
+
+
+def versions_in_use() -> list[ModelVersion]:
+    """The current version of each family, in the order of the families; one SQL statement."""
+    families = list(ModelVersion.Family)
+    versions = ModelVersion.objects.current().select_related("snapshot", "run")
+    return sorted(versions, key=lambda version: families.index(ModelVersion.Family(version.family)))
+
+
+def latest_runs(*, count: int = 6) -> list[Run]:
+    """The newest runs, whatever their kind and state; one SQL statement."""
+    return list(Run.objects.select_related("campaign").order_by("-id")[:count])
+
+
+def _recent_votes(today: date) -> defaultdict[int, dict[date, int]]:
+    first = today - timedelta(days=RECENT_DAYS - 1)
+    rows = (
+        Vote.objects.counted()
+        .filter(created_at__gte=make_aware(datetime.combine(first, time.min)))
+        .annotate(day=TruncDate("created_at"))
+        .values("task__campaign", "day")
+        .annotate(total=Count("id"))
+    )
+    recent: defaultdict[int, dict[date, int]] = defaultdict(dict)
+    for row in rows:
+        recent[row["task__campaign"]][row["day"]] = row["total"]
+    return recent

@@ -1,0 +1,54 @@
+"""The pages for those who run campaigns: nobody else sees what a metric said."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from annotations.models import Campaign
+from hps_site.dashboard import charts
+from hps_site.dashboard.queries import overview
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+
+def staff_only(view: View[P]) -> View[P]:
+    """Sends those who are not logged in to the login page, and refuses all who are not staff."""
+
+    @login_required
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.user.is_staff:
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+@require_safe
+@staff_only
+def index(request: HttpRequest) -> HttpResponse:
+    """All campaigns, the models in use and the latest runs."""
+    summaries = overview.campaign_summaries(today=timezone.localdate())
+    context = {
+        "campaigns": [(summary, charts.spark_bars(summary.recent)) for summary in summaries],
+        "versions": overview.versions_in_use(),
+        "runs": overview.latest_runs(),
+        "is_synthetic": any(summary.campaign.is_synthetic for summary in summaries),
+    }
+    return render(request, "dashboard/index.html", context)
+
+
+@require_safe
+@staff_only
+def campaign(request: HttpRequest, slug: str) -> HttpResponse:
+    """What people chose in one campaign, and how near the metrics come to it."""
+    shown = get_object_or_404(Campaign, slug=slug)
+    return render(request, "dashboard/campaign.html", {"campaign": shown})
