@@ -1,0 +1,283 @@
+"""The scorer: 100 * cosine between a picture and its prompt, by CLIP or by a CLIP trained on people's choices.
+
+What `load_scorer` needs in a manifest (see `scoring.checkpoints.write` for the rest):
+
+    {"kind": "clip" or "hps",
+     "model": {"architecture": "ViT-L-14-quickgelu", a name that open_clip knows, or
+                               {"embed_dim": 64, "quick_gelu": true, "vision_cfg": {...}, "text_cfg": {...}}},
+     "preprocessing": {"size": 32, "mean": [r, g, b], "std": [r, g, b], "resize": "longest"}}
+
+The weights bear open_clip's own names, so that `open_clip.model.CLIP(...).load_state_dict` takes them; they may differ
+in one thing alone, see `pack_token_table`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from scoring import checkpoints
+from scoring.backend import pick_device  # before open_clip: makes its own import of torchvision possible
+from scoring.checkpoints import CheckpointRejected
+from scoring.preprocessing import Preprocessing
+
+import open_clip  # isort: skip
+from open_clip.model import CLIP  # isort: skip
+
+Architecture = str | Mapping[str, Any]
+
+BATCH = 64
+
+# Prompts whose encoding a scorer keeps: 60 MB at most for ViT-L/14.
+MAX_CACHED_TEXTS = 20_000
+
+TOKENS = "token_embedding"
+
+
+class Scorer(Protocol):
+    """What every scorer can do. A number means something only beside those of other pictures of the same prompt."""
+
+    kind: str
+    manifest: dict[str, Any]
+
+    def score(self, images: Sequence[Image.Image], prompt: str) -> NDArray[np.float64]:
+        """One number per picture, (n,); higher is better."""
+
+    def score_pairs(self, pairs: Iterable[tuple[Image.Image, str]], batch_size: int = BATCH) -> Iterator[float]:
+        """One number per picture with its prompt, in order, worked out batch by batch while the pairs are read."""
+
+
+class ClipScorer:
+    """A CLIP model with its preprocessing: 100 * cosine of picture and prompt.
+
+    The range is -100..100; for ViT-L/14 about 15..30, pictures that people chose near 21.0, the others of the same
+    prompts near 20.3. Only differences within one prompt mean something. Float32 on every device.
+    """
+
+    def __init__(
+        self, model: CLIP, preprocessing: Preprocessing, manifest: dict[str, Any], device: torch.device
+    ) -> None:
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.preprocessing = preprocessing
+        self.manifest = manifest
+        self.kind = str(manifest["kind"])
+        self.device = device
+        self._tokenize = tokenizer(model)
+        self._texts: dict[str, torch.Tensor] = {}
+
+    def score(self, images: Sequence[Image.Image], prompt: str) -> NDArray[np.float64]:
+        """100 * cosine of each picture with the prompt.
+
+        Args:
+            images: Pillow images of any size and mode.
+            prompt: text of any length; cut at the model's context length.
+
+        Returns:
+            (n,) float64, higher is better; compare within this prompt only.
+        """
+        return np.fromiter(self.score_pairs((image, prompt) for image in images), dtype=np.float64)
+
+    def score_pairs(self, pairs: Iterable[tuple[Image.Image, str]], batch_size: int = BATCH) -> Iterator[float]:
+        """100 * cosine of each picture with its own prompt, in order; each distinct prompt is encoded once."""
+        for batch in _batches(pairs, batch_size):
+            images = self.encode_images([image for image, _ in batch])
+            texts = self.encode_texts([prompt for _, prompt in batch])
+            yield from (100 * (images * texts).sum(dim=-1).double()).tolist()
+
+    @torch.inference_mode()
+    def encode_images(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Embeddings of length one, (n, embed_dim)."""
+        return self.encode_squares(np.stack([self.preprocessing.square(image) for image in images]))
+
+    @torch.inference_mode()
+    def encode_squares(self, squares: NDArray[np.uint8]) -> torch.Tensor:
+        """Embeddings of length one, (n, embed_dim), of pixels that went through `preprocessing.square`."""
+        pixels = torch.from_numpy(self.preprocessing.normalise(squares)).to(self.device)
+        embeddings: torch.Tensor = self.model.encode_image(pixels, normalize=True)
+        return embeddings
+
+    @torch.inference_mode()
+    def encode_texts(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Embeddings of length one, (n, embed_dim); prompts seen before come from memory."""
+        unseen = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
+        if len(self._texts) + len(unseen) > MAX_CACHED_TEXTS:
+            self._texts.clear()
+            unseen = list(dict.fromkeys(prompts))
+        if unseen:
+            encoded = self.model.encode_text(self._tokenize(unseen).to(self.device), normalize=True)
+            self._texts.update(zip(unseen, encoded, strict=True))
+        return torch.stack([self._texts[prompt] for prompt in prompts])
+
+
+def load_scorer(folder: Path | str, device: str | None = None) -> Scorer:
+    """The scorer in an artefact's folder, ready to score; load it once and keep it.
+
+    Args:
+        folder: of an artefact of kind `clip`, `hps` or `aesthetic`.
+        device: such as `cpu` or `cuda:1`; by default CUDA where there is one.
+
+    Raises:
+        CheckpointRejected: the folder is no whole artefact, or not a scorer's.
+    """
+    from scoring import aesthetic  # builds on this module
+
+    kind = checkpoints.read_manifest(Path(folder)).get("kind")
+    if kind == aesthetic.KIND:
+        return aesthetic.load(Path(folder), device)
+    return load_clip_scorer(Path(folder), device)
+
+
+def load_clip_scorer(folder: Path, device: str | None = None) -> ClipScorer:
+    """As `load_scorer`, for the kinds `clip` and `hps` alone, with access to the embeddings.
+
+    Raises:
+        CheckpointRejected: the folder is no whole artefact, or not one of these kinds.
+    """
+    model, preprocessing, manifest = load_clip(folder)
+    return ClipScorer(model, preprocessing, manifest, pick_device(device))
+
+
+def load_clip(folder: Path) -> tuple[CLIP, Preprocessing, dict[str, Any]]:
+    """The CLIP model of an artefact in float32 on the CPU, its preprocessing and its manifest.
+
+    Raises:
+        CheckpointRejected: the folder is no whole artefact of kind `clip` or `hps`, or its weights don't fit.
+    """
+    tensors, manifest = checkpoints.read(folder)
+    if manifest.get("kind") not in ("clip", "hps"):
+        raise CheckpointRejected(f"{folder}: kind {manifest.get('kind')!r}, needed is clip or hps.")
+    model, preprocessing = build_from_manifest(folder, manifest)
+    load_weights(folder, model, unpack_token_table(tensors, int(model.vocab_size)))
+    return model, preprocessing, manifest
+
+
+def build_from_manifest(folder: Path, manifest: Mapping[str, Any]) -> tuple[CLIP, Preprocessing]:
+    """The model that a manifest describes, still with random weights, and its preprocessing.
+
+    Raises:
+        CheckpointRejected: the manifest lacks one of the two parts, or describes no model known here.
+    """
+    path = folder / checkpoints.MANIFEST
+    try:
+        preprocessing = Preprocessing.from_manifest(manifest["preprocessing"])
+        model = build_clip(manifest["model"]["architecture"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointRejected(f"{path}: the model can't be built from it ({error!r}).") from error
+    if (preprocessing.size, preprocessing.size) != tuple(model.visual.image_size):
+        raise CheckpointRejected(f"{path}: size {preprocessing.size}, the model needs {model.visual.image_size}.")
+    return model, preprocessing
+
+
+def build_clip(architecture: Architecture) -> CLIP:
+    """A CLIP model with random weights (seed torch before), in float32 on the CPU.
+
+    Args:
+        architecture: a name that open_clip knows, or `{embed_dim, vision_cfg, text_cfg, quick_gelu}`. OpenAI's weights
+            need `ViT-L-14-quickgelu`; with plain `ViT-L-14` they give other, worse scores without any error.
+
+    Raises:
+        ValueError: open_clip doesn't know the name, or the model is not of its class CLIP.
+    """
+    record = open_clip.get_model_config(architecture) if isinstance(architecture, str) else architecture
+    if record is None:
+        raise ValueError(f"open_clip knows no model {architecture!r}.")
+    if unknown := record.keys() - {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}:
+        raise ValueError(f"Only open_clip's class CLIP can be used; it has no {sorted(unknown)}.")
+    return CLIP(**record)
+
+
+def load_weights(folder: Path, model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put weights of any number format into a model.
+
+    Raises:
+        CheckpointRejected: a weight is missing, unknown or of another shape.
+    """
+    try:
+        model.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointRejected(f"{folder / checkpoints.WEIGHTS}: doesn't fit the model ({reason}).") from error
+
+
+def tokenizer(model: CLIP) -> open_clip.SimpleTokenizer:
+    """CLIP's tokenizer, cutting at the model's context length: texts -> (n, context length) int64."""
+    return open_clip.SimpleTokenizer(context_length=int(model.context_length))
+
+
+def pack_token_table(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights with the table of word pieces stored as its non-zero rows, where at least half of the rows are zero.
+
+    A toy model knows some thirty of CLIP's 49,408 word pieces; the rows of the others are zero and would be nine
+    tenths of its file. Then `token_embedding.weight` becomes `token_embedding.rows`, (k, width), and
+    `token_embedding.row_ids`, (k,) int32.
+    """
+    packed = dict(tensors)
+    table = packed.get(f"{TOKENS}.weight")
+    if table is None:
+        return packed
+    used = table.ne(0).any(dim=1).nonzero().squeeze(1)
+    if len(used) * 2 <= len(table):
+        del packed[f"{TOKENS}.weight"]
+        packed[f"{TOKENS}.rows"] = table[used]
+        packed[f"{TOKENS}.row_ids"] = used.to(torch.int32)
+    return packed
+
+
+def unpack_token_table(tensors: Mapping[str, torch.Tensor], vocabulary: int) -> dict[str, torch.Tensor]:
+    """The weights with the whole table of word pieces, (vocabulary, width); undoes `pack_token_table`."""
+    unpacked = dict(tensors)
+    if f"{TOKENS}.rows" in unpacked:
+        rows, row_ids = unpacked.pop(f"{TOKENS}.rows"), unpacked.pop(f"{TOKENS}.row_ids")
+        table = rows.new_zeros(vocabulary, rows.shape[1])
+        table[row_ids.long()] = rows
+        unpacked[f"{TOKENS}.weight"] = table
+    return unpacked
+
+
+def import_clip_file(
+    path: Path, folder: Path, *, architecture: Architecture, preprocessing: Preprocessing, kind: str, name: str
+) -> dict[str, Any]:
+    """Convert foreign CLIP weights (such as the paper's `hpc.pt`) into an artefact, once.
+
+    Args:
+        path: a .pt file with a state dict in open_clip's or OpenAI's naming, which are the same.
+        folder: where the artefact shall stand.
+        architecture: see `build_clip`.
+        preprocessing: how this model shall see pictures.
+        kind: `hps` or `clip`.
+        name: for people.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        CheckpointRejected: the file can't be read without running code, or doesn't fit the architecture.
+    """
+    tensors = checkpoints.convert_torch_file(path)
+    for remark in ("input_resolution", "context_length", "vocab_size"):  # OpenAI's files carry them beside the weights
+        tensors.pop(remark, None)
+    model = build_clip(architecture)
+    load_weights(path, model, tensors)
+    return checkpoints.write(
+        folder,
+        tensors,
+        {
+            "kind": kind,
+            "name": name,
+            "is_synthetic": False,
+            "model": {"architecture": architecture},
+            "preprocessing": preprocessing.to_manifest(),
+            "converted_from": {"file": path.name, "sha256": checkpoints.file_sha256(path)},
+        },
+    )
+
+
+def _batches(pairs: Iterable[tuple[Image.Image, str]], size: int) -> Iterator[list[tuple[Image.Image, str]]]:
+    iterator = iter(pairs)
+    while batch := list(islice(iterator, size)):
+        yield batch
