@@ -285,7 +285,7 @@ class Task(models.Model):
     public_id = models.UUIDField(_("public id"), unique=True, default=uuid.uuid4, editable=False)
     campaign = models.ForeignKey(Campaign, models.CASCADE, verbose_name=_("campaign"), related_name="tasks")
     prompt = models.ForeignKey(Prompt, models.PROTECT, verbose_name=_("prompt"), related_name="tasks")
-    images: models.ManyToManyField[Image, "Candidate"] = models.ManyToManyField(
+    images: "models.ManyToManyField[Image, Candidate]" = models.ManyToManyField(
         Image, through="Candidate", related_name="tasks", verbose_name=_("images")
     )
     candidates_hash = models.CharField(_("hash of the set of images"), max_length=64, editable=False)

@@ -1,0 +1,6 @@
+"""Addresses of the pages on which people choose."""
+
+from django.urls import URLPattern
+
+app_name = "annotations"
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,81 @@
+"""What every test has: the real Postgres and Redis, a closed network, files of its own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before the settings are read: where nothing else is said, the tests bring their servers with them.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hps_site.settings")
+os.environ.setdefault("HPS_SITE_HOME", str(ROOT / "var" / "test"))
+os.environ.setdefault("SECRET_KEY", "only-the-tests-use-this-key-0123456789-abcdefghij")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from django.conf import settings as django_settings
+
+from hps_site import embedded
+
+SHARED_DATA = Path(os.environ.get("HPS_SITE_SHARED_DATA") or ROOT.parent / "shared" / "data")
+_use_of_servers = pytest.StashKey[embedded.Use | None]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_use_of_servers] = embedded.start(embedded.default_home())
+    # Jobs are called by their tests; no worker that happens to run on this machine may hear of them.
+    django_settings.CELERY_BROKER_URL = "memory://"
+    django_settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    use = config.stash.get(_use_of_servers, None)
+    if use is not None:
+        embedded.stop_if_last(use)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    notes = []
+    if "not gpu" in config.getoption("markexpr"):
+        notes.append("tests marked gpu are left out: `pytest -m gpu` on a machine with an accelerator runs them")
+    if not SHARED_DATA.is_dir():
+        notes.append(f"tests on real data are left out: {SHARED_DATA} is not there (set HPS_SITE_SHARED_DATA)")
+    return notes
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and count as deselected, the tests on real data where there is none; each has an equivalent without."""
+    if SHARED_DATA.is_dir():
+        return
+    left_out = [item for item in items if "shared_data" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, settings: Settings) -> Path:
+    """The home of this test's media, artefacts and caches."""
+    home = tmp_path / "home"
+    settings.HOME = home
+    settings.MEDIA_ROOT = home / "media"
+    settings.ARTEFACTS_DIR = home / "artefacts"
+    settings.CACHE_DIR = home / "cache"
+    return home
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    yield
+    from django.core.cache import cache
+
+    cache.clear()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data; a test that asks for it is left out where there is none."""
+    return SHARED_DATA
