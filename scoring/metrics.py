@@ -1,0 +1,306 @@
+"""How often a scorer agrees with people: named numbers with intervals that are resampled by prompt."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from scoring.preferences import Choice
+
+Scores = Sequence[Sequence[float]]
+"""One number per image, for each choice in turn, in the order of its `images`."""
+
+Verdict = Literal["preferred", "no difference shown", "not preferred"]
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+# Resampled prompt counts held in memory at once: 16 MB.
+_CELLS = 2_000_000
+
+
+class UnableToMeasure(ValueError):
+    """What was given can't be measured as asked; the message says why."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its name, its 95 % interval and what it was measured on."""
+
+    name: str
+    """What the number is, such as `top-1 of n`."""
+
+    value: float | None
+    """The number, or None where it is not defined; `reason` then says why."""
+
+    low: float | None
+    """Lower end of the interval; None where there is none."""
+
+    high: float | None
+    """Upper end of the interval; None where there is none."""
+
+    n: int
+    """How many were measured."""
+
+    unit: str = "choices"
+    """What `n` counts."""
+
+    reason: str = ""
+    """Why there is no number, or no interval; else empty."""
+
+    def to_record(self) -> dict[str, object]:
+        """The estimate as plain values for JSON."""
+        return asdict(self)
+
+
+def top_one_accuracy(choices: Sequence[Choice], scores: Scores, *, seed: int = 0, name: str = "top-1 of n") -> Estimate:
+    """How often the image that the person chose has the highest score of its set.
+
+    Args:
+        choices: ties and all-bad answers are left out, since they name no image.
+        scores: where k images share the highest score, each has 1/k of it.
+        seed: of the interval's resampling.
+        name: of the result.
+
+    Returns:
+        0..1, to be read beside `chance_level` and `agreement.human_ceiling`; interval resampled by prompt.
+
+    Raises:
+        UnableToMeasure: scores are missing, too many, or not finite.
+    """
+    decided, credits = _top_one_credits(choices, scores)
+    return clustered_mean(credits, [choice.prompt for choice in decided], name=name, seed=seed)
+
+
+def top_one_difference(
+    choices: Sequence[Choice], scores: Scores, other: Scores, *, seed: int = 0, name: str = "top-1 of n, difference"
+) -> Estimate:
+    """How much oftener one scorer finds the chosen image than another, on the same choices.
+
+    Returns:
+        -1..1, positive where `scores` is better than `other`; the two are compared choice by choice before the prompts
+        are resampled, so the interval is much narrower than those of the two accuracies.
+
+    Raises:
+        UnableToMeasure: scores are missing, too many, or not finite.
+    """
+    decided, credits = _top_one_credits(choices, scores)
+    _, others = _top_one_credits(choices, other)
+    return clustered_mean(credits - others, [choice.prompt for choice in decided], name=name, seed=seed)
+
+
+def pairwise_accuracy(
+    choices: Sequence[Choice], scores: Scores, *, ties: Literal["half", "dropped"] = "half", seed: int = 0
+) -> Estimate:
+    """How often, of two images of which people preferred one, that one has the higher score.
+
+    A choice among n images gives n - 1 pairs, the chosen one against each other. Equal scores count half.
+
+    Args:
+        choices: all-bad answers are left out.
+        scores: one per image.
+        ties: what to do with the pairs of a choice that ended in a tie. `half`: each counts half whatever the scorer
+            says, as in Pick-a-Pic; then the best that can be reached is below 1. `dropped`: they are left out.
+        seed: of the interval's resampling.
+
+    Returns:
+        0..1, chance .5; n counts pairs; interval resampled by prompt.
+
+    Raises:
+        UnableToMeasure: scores are missing, too many, or not finite.
+    """
+    values, mask, chosen = _arrays(choices, scores)
+    decided = chosen >= 0
+    of_chosen = np.take_along_axis(values, np.maximum(chosen, 0)[:, None], axis=1)
+    won = (
+        np.where(mask, (of_chosen > values) + 0.5 * (of_chosen == values), 0.0).sum(axis=1) - 0.5
+    )  # not against itself
+    sizes = mask.sum(axis=1)
+    pairs = np.where(decided, sizes - 1, 0)
+    credits = np.where(decided, won, 0.0)
+    if ties == "half":
+        tied = np.array([choice.outcome == "tie" for choice in choices], dtype=bool)
+        pairs = np.where(tied, sizes * (sizes - 1) // 2, pairs)
+        credits = np.where(tied, pairs / 2, credits)
+    name = f"pairwise, ties {'as half' if ties == 'half' else 'dropped'}"
+    return clustered_mean(
+        credits, [choice.prompt for choice in choices], name=name, weights=pairs, seed=seed, unit="pairs"
+    )
+
+
+def chance_level(choices: Sequence[Choice]) -> Estimate:
+    """What a scorer that knows nothing reaches on `top_one_accuracy`: the mean of 1/n; exact, so without interval."""
+    shares = [1 / len(choice.images) for choice in choices if choice.is_decided]
+    if not shares:
+        return Estimate("chance", None, None, None, 0, reason="Nobody chose an image yet.")
+    return Estimate("chance", float(np.mean(shares)), None, None, len(shares), reason="Exact.")
+
+
+def tau_b(scores: ArrayLike, ratings: ArrayLike) -> Estimate:
+    """Kendall's tau-b between scores and people's ratings, which lets both have ties.
+
+    Args:
+        scores: (n,) finite numbers.
+        ratings: (n,) finite numbers, of the same things.
+
+    Returns:
+        -1..1, 0 where the two are unrelated; without interval.
+
+    Raises:
+        UnableToMeasure: the two have different lengths.
+    """
+    first, second = np.asarray(scores, dtype=float), np.asarray(ratings, dtype=float)
+    if first.shape != second.shape:
+        raise UnableToMeasure(f"{first.size} scores for {second.size} ratings.")
+    value = float(stats.kendalltau(first, second, variant="b").statistic) if first.size > 1 else float("nan")
+    if np.isnan(value):
+        return Estimate("tau-b", None, None, None, first.size, "things", "All scores or all ratings are equal.")
+    return Estimate("tau-b", value, None, None, first.size, "things")
+
+
+def vote_share(choices: Sequence[Choice], generator: str, *, seed: int = 0) -> Estimate:
+    """The share of votes that went to one generator where it was shown against others.
+
+    Args:
+        choices: with generators; those in which it was not shown are left out. A tie gives it the share of its images
+            among those shown; all-bad answers are left out.
+        generator: name.
+        seed: of the interval's resampling.
+
+    Returns:
+        0..1; between two generators, .5 means that people don't mind; interval resampled by prompt.
+    """
+    shown = [choice for choice in choices if generator in choice.generators and choice.outcome != "all_bad"]
+    credits = np.array([_credit(choice, generator) for choice in shown])
+    return clustered_mean(credits, [choice.prompt for choice in shown], name="share of votes", seed=seed)
+
+
+def prompts_won(choices: Sequence[Choice], generator: str, *, seed: int = 0) -> Estimate:
+    """The share of prompts on which a generator got more than half of the votes; a prompt split evenly counts half.
+
+    Args:
+        choices: as for `vote_share`.
+        generator: name.
+        seed: of the interval's resampling.
+
+    Returns:
+        0..1; n counts prompts. The user study of the HPS paper reports 74 % of 100 prompts by this count (20 votes
+        each), evenly split ones not counted.
+    """
+    shown = [choice for choice in choices if generator in choice.generators and choice.outcome != "all_bad"]
+    votes: dict[str, list[float]] = {}
+    for choice in shown:
+        votes.setdefault(choice.prompt, []).append(_credit(choice, generator))
+    shares = np.array([np.mean(of_prompt) for of_prompt in votes.values()])
+    won = (shares > 0.5) + 0.5 * np.isclose(shares, 0.5)
+    return clustered_mean(won, list(votes), name="share of prompts won", seed=seed, unit="prompts")
+
+
+def verdict(estimate: Estimate, against: float = 0.5) -> Verdict:
+    """What an estimate shows: `preferred` or `not preferred` where the whole interval lies on one side of `against`."""
+    if estimate.low is not None and estimate.low > against:
+        return "preferred"
+    if estimate.high is not None and estimate.high < against:
+        return "not preferred"
+    return "no difference shown"
+
+
+def clustered_mean(
+    values: NDArray[np.float64],
+    clusters: Sequence[str],
+    *,
+    name: str,
+    seed: int = 0,
+    weights: NDArray[np.int64] | None = None,
+    unit: str = "choices",
+) -> Estimate:
+    """A mean with a bootstrap interval that resamples whole clusters, such as prompts.
+
+    Votes on one prompt resemble each other, so resampling single votes would give too narrow an interval.
+
+    Args:
+        values: (m,) one sum each.
+        clusters: (m,) the cluster of each.
+        name: of the result.
+        seed: of the resampling; the same seed gives the same interval.
+        weights: (m,) how many things each value sums up; by default one.
+        unit: what the weights count.
+
+    Returns:
+        sum(values) / sum(weights), with the 2.5 and 97.5 percentiles over 2,000 resamples. Where all clusters have the
+        same mean, resampling is blind: a share that is 0 or 1 throughout then gets Wilson's interval for that many
+        clusters, so that three unanimous prompts prove nothing. Of one cluster there is no interval.
+    """
+    counts = np.ones(len(values), dtype=np.int64) if weights is None else weights
+    n = int(counts.sum())
+    if n == 0:
+        return Estimate(name, None, None, None, 0, unit, "There is nothing to measure yet.")
+    _, places = np.unique(np.asarray(clusters, dtype=object).astype(str), return_inverse=True)
+    sums = np.bincount(places, weights=values).astype(np.float64)
+    sizes = np.bincount(places, weights=counts).astype(np.float64)
+    sums, sizes = sums[sizes > 0], sizes[sizes > 0]
+    value = float(sums.sum() / n)
+    if len(sums) == 1:
+        return Estimate(name, value, None, None, n, unit, "All are of one prompt: no interval.")
+    if value in (0.0, 1.0) and np.all(sums == value * sizes):
+        low, high = _wilson(value, len(sums))
+    else:
+        low, high = _bootstrap(sums, sizes, seed)
+    return Estimate(name, value, low, high, n, unit)
+
+
+def _bootstrap(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    rng = np.random.default_rng(seed)
+    clusters = len(sums)
+    even = np.full(clusters, 1 / clusters)
+    rows = max(1, _CELLS // clusters)
+    ratios = []
+    for start in range(0, RESAMPLES, rows):
+        drawn = rng.multinomial(clusters, even, size=min(rows, RESAMPLES - start)).astype(np.float64)
+        ratios.append((drawn @ sums) / (drawn @ sizes))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    interval = stats.binomtest(round(share * n), n).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _credit(choice: Choice, generator: str) -> float:
+    mine = [index for index, name in enumerate(choice.generators) if name == generator]
+    if choice.outcome == "tie":
+        return len(mine) / len(choice.images)
+    return float(choice.chosen in mine)
+
+
+def _top_one_credits(choices: Sequence[Choice], scores: Scores) -> tuple[list[Choice], NDArray[np.float64]]:
+    values, _, chosen = _arrays(choices, scores)
+    decided = chosen >= 0
+    highest = values == values.max(axis=1, initial=-np.inf, keepdims=True)
+    hit = np.take_along_axis(highest, np.maximum(chosen, 0)[:, None], axis=1)[:, 0]
+    credits = (hit / highest.sum(axis=1))[decided]
+    return [choice for choice in choices if choice.is_decided], credits
+
+
+def _arrays(
+    choices: Sequence[Choice], scores: Scores
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Scores (m, widest) with minus infinity beyond a choice's own images, the mask, and the chosen index or -1."""
+    if len(choices) != len(scores):
+        raise UnableToMeasure(f"Scores are given for {len(scores)} choices, there are {len(choices)}.")
+    widest = max((len(choice.images) for choice in choices), default=1)
+    values = np.full((len(choices), widest), -np.inf)
+    for row, (choice, numbers) in enumerate(zip(choices, scores, strict=True)):
+        if len(numbers) != len(choice.images):
+            raise UnableToMeasure(f"Choice {row} has {len(choice.images)} images and {len(numbers)} scores.")
+        values[row, : len(numbers)] = numbers
+    mask = np.arange(widest) < np.array([len(choice.images) for choice in choices], dtype=int)[:, None]
+    if not np.isfinite(values[mask]).all():
+        raise UnableToMeasure("A score is not a finite number; score the images again.")
+    chosen = [-1 if choice.chosen is None else choice.chosen for choice in choices]
+    return values, mask, np.array(chosen, dtype=np.int64)
