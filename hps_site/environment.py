@@ -86,17 +86,18 @@ def broker_url(redis_url: str) -> str:
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
         return redis_url
-    return f"redis+socket://{parts.path}?{urlencode({'virtual_host': dict(parse_qsl(parts.query)).get('db', '0')})}"
+    database = dict(parse_qsl(parts.query)).get("db", "0")
+    return f"redis+socket://{parts.path}?virtual_host={database}"
 
 
 def next_redis_database(redis_url: str) -> str:
     """The address of the database after this one, so that emptying the cache never touches the queue."""
     parts = urlsplit(redis_url)
     query = dict(parse_qsl(parts.query))
-    in_path = parts.path.strip("/") if parts.scheme != "unix" else ""
-    number = int(query.pop("db", "") or in_path or 0) + 1
-    path = parts.path if parts.scheme == "unix" else ""
-    return parts._replace(path=path, query=urlencode({**query, "db": number})).geturl()
+    is_socket = parts.scheme == "unix"
+    number = query.pop("db", None) or (not is_socket and parts.path.strip("/")) or "0"
+    path = parts.path if is_socket else ""
+    return f"{parts.scheme}://{parts.netloc}{path}?{urlencode({**query, 'db': int(number) + 1})}"
 
 
 def origin(url: str) -> str:
