@@ -1,0 +1,1 @@
+"""Every write of the annotations room, one noun per file."""

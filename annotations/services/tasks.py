@@ -1,0 +1,126 @@
+"""Makes the tasks that people do: a prompt's images, and the slots in which they are voted on."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from annotations.models import MAX_CANDIDATES, MIN_CANDIDATES, Campaign, Candidate, Image, Prompt, Slot, Task
+
+BATCH = 2000
+RANDOM_BITS = 24
+LAST_ROUND = 2 ** (31 - RANDOM_BITS) - 1  # what is left of a 32-bit key
+
+
+class UnableToCreateTasks(Exception):
+    """The sets of images don't make tasks for the campaign; says which one and why. Nothing was made."""
+
+
+@dataclass(frozen=True)
+class CandidateSet:
+    """Images of one prompt to choose between."""
+
+    prompt: Prompt
+    images: list[Image]
+
+
+@transaction.atomic
+def create_tasks(
+    *,
+    campaign: Campaign,
+    sets: Sequence[CandidateSet],
+    purpose: Task.Purpose = Task.Purpose.REGULAR,
+    votes: int | None = None,
+) -> list[Task]:
+    """Tasks with open slots, in the order of the sets. A set that the campaign has already keeps its task and slots.
+
+    Args:
+        votes: slots per task; without it, as many as the campaign wants.
+
+    Raises:
+        UnableToCreateTasks: a set doesn't fit; nothing is made.
+    """
+    for number, candidates in enumerate(sets, start=1):
+        if len(candidates.images) != campaign.candidates:
+            raise UnableToCreateTasks(
+                f"Set {number} has {len(candidates.images)} images; "
+                f"the campaign '{campaign.slug}' shows {campaign.candidates} per task."
+            )
+        if any(image.is_hidden for image in candidates.images):
+            raise UnableToCreateTasks(f"Set {number} holds an image that is hidden from annotators.")
+    wanted = campaign.votes_per_task if votes is None else votes
+    tasks, new = record_tasks(campaign=campaign, sets=sets, purpose=purpose)
+    slots = (
+        Slot(campaign=campaign, task=task, number=number, sort_key=queue_place(number))
+        for task in new
+        for number in range(wanted)
+    )
+    Slot.objects.bulk_create(slots, batch_size=BATCH)
+    return tasks
+
+
+@transaction.atomic
+def record_tasks(
+    *, campaign: Campaign, sets: Sequence[CandidateSet], purpose: Task.Purpose = Task.Purpose.REGULAR
+) -> tuple[list[Task], list[Task]]:
+    """Tasks without slots, of 2 to 9 images each: all of them in the order of the sets, and those that are new.
+
+    Raises:
+        UnableToCreateTasks: a set doesn't fit; nothing is made.
+    """
+    for number, candidates in enumerate(sets, start=1):
+        check_set(candidates, number)
+    # Two makers of the same tasks come one after the other; votes, which only refer to the campaign, don't wait.
+    Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
+    by_hash = {Task.hash_of([image.pk for image in candidates.images]): candidates for candidates in sets}
+    tasks = existing_tasks(campaign, purpose, list(by_hash))
+    missing = {name: candidates for name, candidates in by_hash.items() if name not in tasks}
+    new = Task.objects.bulk_create(
+        (
+            Task(campaign=campaign, prompt=candidates.prompt, candidates_hash=name, purpose=purpose)
+            for name, candidates in missing.items()
+        ),
+        batch_size=BATCH,
+    )
+    Candidate.objects.bulk_create(
+        (
+            Candidate(task=task, image=image, position=position)
+            for task in new
+            for position, image in enumerate(missing[task.candidates_hash].images)
+        ),
+        batch_size=BATCH,
+    )
+    tasks |= {task.candidates_hash: task for task in new}
+    return [tasks[Task.hash_of([image.pk for image in candidates.images])] for candidates in sets], new
+
+
+def check_set(candidates: CandidateSet, number: int) -> None:
+    """
+    Raises:
+        UnableToCreateTasks: the images are too few, too many, twice the same, or not all of the prompt.
+    """
+    images = candidates.images
+    if not MIN_CANDIDATES <= len(images) <= MAX_CANDIDATES:
+        raise UnableToCreateTasks(
+            f"Set {number} has {len(images)} images; a task has {MIN_CANDIDATES} to {MAX_CANDIDATES}."
+        )
+    if len({image.pk for image in images}) < len(images):
+        raise UnableToCreateTasks(f"Set {number} holds an image twice.")
+    if any(image.prompt_id != candidates.prompt.pk for image in images):
+        raise UnableToCreateTasks(f"Set {number} holds an image of another prompt than '{candidates.prompt}'.")
+
+
+def existing_tasks(campaign: Campaign, purpose: Task.Purpose, hashes: list[str]) -> dict[str, Task]:
+    return {
+        task.candidates_hash: task
+        for start in range(0, len(hashes), BATCH)
+        for task in Task.objects.filter(
+            campaign=campaign, purpose=purpose, candidates_hash__in=hashes[start : start + BATCH]
+        )
+    }
+
+
+def queue_place(number: int) -> int:
+    """A random place in the queue, breadth first: every task gets its first vote before any gets its second."""
+    return min(number, LAST_ROUND) << RANDOM_BITS | random.getrandbits(RANDOM_BITS)
