@@ -1,0 +1,78 @@
+"""CLIP cut in two at the first trained block: the frozen trunk below, the trained head above."""
+
+import torch
+from torch import nn
+
+from scoring import backend  # noqa: F401 - before open_clip: makes its own import of torchvision possible
+
+from open_clip.model import CLIP  # isort: skip
+from open_clip.transformer import Transformer, VisionTransformer, text_global_pool  # isort: skip
+
+
+class UnableToUnlock(ValueError):
+    """The model hasn't the blocks that shall be trained; the message says which it has."""
+
+
+def unlock(model: CLIP, *, image_blocks: int, text_blocks: int) -> None:
+    """Let only the last blocks of each half be trained, with the norm and projection behind them, and the logit scale.
+
+    The embeddings, and everything else below, stay as they are. A half with 0 blocks is frozen altogether.
+
+    The lock functions of open_clip count the projection as a group of its own, hence one group more than blocks. The
+    text half's of the paper's code base counted blocks alone and always left the last norm and the projection free,
+    which comes to the same.
+
+    Raises:
+        UnableToUnlock: a half has fewer blocks, or is no plain transformer.
+    """
+    if not isinstance(model.visual, VisionTransformer) or not isinstance(model.transformer, Transformer):
+        raise UnableToUnlock("Only CLIP models with a vision transformer can be trained here.")
+    for half, wanted, blocks in (
+        ("image", image_blocks, model.visual.transformer.resblocks),
+        ("text", text_blocks, model.transformer.resblocks),
+    ):
+        if wanted > len(blocks):
+            raise UnableToUnlock(f"{wanted} {half} blocks shall be trained, the model has {len(blocks)}.")
+    model.lock_image_tower(unlocked_groups=image_blocks + 1 if image_blocks else 0)
+    model.lock_text_tower(unlocked_layers=text_blocks + 1 if text_blocks else 0)
+    model.logit_scale.requires_grad_(True)
+
+
+def image_trunk(model: CLIP, pixels: torch.Tensor, trained_blocks: int) -> torch.Tensor:
+    """What the frozen image blocks make of pixels (n, 3, size, size): (n, tokens, width)."""
+    tokens: torch.Tensor = model.visual._embeds(pixels)  # open_clip has no public way to half a pass
+    return _through(_frozen(model.visual.transformer, trained_blocks), tokens, None)
+
+
+def image_head(model: CLIP, tokens: torch.Tensor, trained_blocks: int) -> torch.Tensor:
+    """From `image_trunk` to embeddings of length one, (n, embed_dim): what `encode_image` gives, to the rounding."""
+    tokens = _through(_trained(model.visual.transformer, trained_blocks), tokens, None)
+    pooled, _ = model.visual._pool(tokens)
+    return nn.functional.normalize(pooled @ model.visual.proj, dim=-1)
+
+
+def text_trunk(model: CLIP, texts: torch.Tensor, trained_blocks: int) -> torch.Tensor:
+    """What the frozen text blocks make of token ids (n, context length): (n, context length, width)."""
+    tokens: torch.Tensor = model.token_embedding(texts) + model.positional_embedding
+    return _through(_frozen(model.transformer, trained_blocks), tokens, model.attn_mask)
+
+
+def text_head(model: CLIP, tokens: torch.Tensor, texts: torch.Tensor, trained_blocks: int) -> torch.Tensor:
+    """From `text_trunk` to embeddings of length one, (n, embed_dim): what `encode_text` gives, to the rounding."""
+    tokens = model.ln_final(_through(_trained(model.transformer, trained_blocks), tokens, model.attn_mask))
+    pooled = text_global_pool(tokens, texts, model.text_pool_type, eos_token_id=model.text_eos_id)
+    return nn.functional.normalize(pooled @ model.text_projection, dim=-1)
+
+
+def _frozen(transformer: Transformer, trained_blocks: int) -> list[nn.Module]:
+    return list(transformer.resblocks)[: len(transformer.resblocks) - trained_blocks]
+
+
+def _trained(transformer: Transformer, trained_blocks: int) -> list[nn.Module]:
+    return list(transformer.resblocks)[len(transformer.resblocks) - trained_blocks :]
+
+
+def _through(blocks: list[nn.Module], tokens: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    for block in blocks:
+        tokens = block(tokens, attn_mask=attention_mask)
+    return tokens
