@@ -1,0 +1,180 @@
+"""Reads that cross models: what a person may vote on, what they hold, how far they have come."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Slot, Vote
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one person has come in one campaign."""
+
+    voted: int
+    """Tasks answered and not undone, skipped and flagged ones too."""
+
+    left: int
+    """Tasks that this person can still be given."""
+
+    @property
+    def total(self) -> int:
+        return self.voted + self.left
+
+
+@dataclass(frozen=True)
+class Collected:
+    """How far a campaign has come, whoever votes."""
+
+    judgements: int
+    """Votes that say something: a choice, a tie or 'all bad'."""
+
+    wanted: int
+    """Judgements when every slot is done."""
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.judgements // self.wanted if self.wanted else 0
+
+
+@dataclass(frozen=True)
+class CampaignOffer:
+    """A campaign on the list of one person."""
+
+    campaign: Campaign
+    mine: Progress
+    all: Collected
+
+
+def annotator_of(user: AbstractBaseUser | AnonymousUser) -> Annotator | None:
+    """The voting profile of a user, or None where they have not voted yet."""
+    if not user.is_authenticated:
+        return None
+    return Annotator.objects.filter(user_id=user.pk).first()
+
+
+def may_enter(annotator: Annotator | None, campaign: Campaign) -> bool:
+    """Whether this person may vote here as far as invitations go.
+
+    Who came by an invite of the campaign may, and who already holds or did work in it. Simulated annotators
+    may vote in every synthetic campaign.
+    """
+    if campaign.access == Campaign.Access.OPEN:
+        return True
+    if annotator is None:
+        return False
+    if annotator.source == Annotator.Source.SIMULATED and campaign.is_synthetic:
+        return True
+    if annotator.invite is not None and annotator.invite.campaign_id == campaign.pk:
+        return True
+    return Slot.objects.filter(annotator=annotator, campaign=campaign).exists()
+
+
+def offers_for(annotator: Annotator | None) -> list[CampaignOffer]:
+    """The running campaigns that this person may enter, those with work left first, then by name."""
+    campaigns = list(_enterable(annotator).order_by("name", "pk"))
+    mine = _progress_by_campaign(annotator, campaigns)
+    everyone = _collected_by_campaign(campaigns)
+    offers = [CampaignOffer(campaign, mine[campaign.pk], everyone[campaign.pk]) for campaign in campaigns]
+    return sorted(offers, key=lambda offer: offer.mine.left == 0)
+
+
+def progress_of(annotator: Annotator | None, campaign: Campaign) -> Progress:
+    """How many tasks of a campaign this person has answered and how many are left for them."""
+    return _progress_by_campaign(annotator, [campaign])[campaign.pk]
+
+
+def collected_in(campaign: Campaign) -> Collected:
+    """How many judgements a campaign has of those it wants."""
+    return _collected_by_campaign([campaign])[campaign.pk]
+
+
+def held_slots(annotator: Annotator, campaign: Campaign) -> QuerySet[Slot]:
+    """All leased slots of this person in a campaign, run out or not, in the order in which they were given out."""
+    held = Slot.objects.filter(annotator=annotator, campaign=campaign, state=Slot.State.LEASED)
+    return held.select_related("campaign", "task__prompt").order_by("leased_at", "sort_key", "pk")
+
+
+def live_slots(annotator: Annotator, campaign: Campaign) -> QuerySet[Slot]:
+    """The leased slots of this person whose lease has not run out, by the clock of the database."""
+    return held_slots(annotator, campaign).filter(lease_until__gt=Now())
+
+
+def latest_vote(annotator: Annotator, campaign: Campaign) -> Vote | None:
+    """The vote that an undo would take back: the person's last one in a campaign that still stands."""
+    votes = Vote.objects.standing().filter(annotator=annotator, slot__campaign=campaign)
+    return votes.order_by("-created_at", "-pk").first()
+
+
+def images_in_order(slots: Iterable[Slot]) -> dict[int, list[Image]]:
+    """The images of each slot in the order in which its person sees them, by the slot's id; one query."""
+    slots = list(slots)
+    images = Image.objects.in_bulk({image_id for slot in slots for image_id in slot.order or []})
+    return {slot.pk: [images[image_id] for image_id in slot.order or []] for slot in slots}
+
+
+def visible_images() -> QuerySet[Image]:
+    """The images that annotators may see."""
+    return Image.objects.filter(is_hidden=False)
+
+
+def votes_listed() -> QuerySet[Vote]:
+    """Votes with all that the list of the API shows of them."""
+    return Vote.objects.select_related("task__prompt", "task__campaign", "annotator", "image", "slot__campaign")
+
+
+def _enterable(annotator: Annotator | None) -> QuerySet[Campaign]:
+    running = Campaign.objects.running()
+    is_open = Q(access=Campaign.Access.OPEN)
+    if annotator is None:
+        return running.filter(is_open)
+    if annotator.source == Annotator.Source.SIMULATED:
+        is_open |= Q(is_synthetic=True)
+    has_worked = Exists(Slot.objects.filter(annotator=annotator, campaign=OuterRef("pk")))
+    return running.filter(is_open | Q(invites=annotator.invite_id) & Q(invites__isnull=False) | has_worked).distinct()
+
+
+def _progress_by_campaign(annotator: Annotator | None, campaigns: list[Campaign]) -> dict[int, Progress]:
+    left = _claimable_tasks(annotator, campaigns)
+    voted: dict[int, int] = {}
+    if annotator is not None:
+        votes = Vote.objects.standing().filter(annotator=annotator, slot__campaign__in=campaigns)
+        voted = _counts(votes.values_list("slot__campaign").annotate(Count("pk")))
+    return {
+        campaign.pk: Progress(voted=voted.get(campaign.pk, 0), left=left.get(campaign.pk, 0)) for campaign in campaigns
+    }
+
+
+def _claimable_tasks(annotator: Annotator | None, campaigns: list[Campaign]) -> dict[int, int]:
+    """Tasks with a slot that is free, or held by this person; without those they answered or undid."""
+    is_free = Q(state=Slot.State.OPEN) | Q(state=Slot.State.LEASED, lease_until__lte=Now())
+    slots = Slot.objects.filter(campaign__in=campaigns).exclude(state=Slot.State.DONE)
+    has_hidden_image = Candidate.objects.filter(task=OuterRef("task"), image__is_hidden=True)
+    is_claimable = is_free & ~Exists(has_hidden_image)
+    if annotator is not None:
+        own_slot = Slot.objects.filter(task=OuterRef("task"), annotator=annotator)
+        own_vote = Vote.objects.filter(task=OuterRef("task"), annotator=annotator)
+        is_held = Q(state=Slot.State.LEASED, annotator=annotator)
+        is_claimable = is_held | is_claimable & ~Exists(own_slot) & ~Exists(own_vote)
+    return _counts(slots.filter(is_claimable).values_list("campaign").annotate(Count("task", distinct=True)))
+
+
+def _collected_by_campaign(campaigns: list[Campaign]) -> dict[int, Collected]:
+    judged = Vote.objects.standing().filter(outcome__in=Outcome.judgements(), slot__campaign__in=campaigns)
+    judgements = _counts(judged.values_list("slot__campaign").annotate(Count("pk")))
+    slots = Slot.objects.filter(campaign__in=campaigns).exclude(state=Slot.State.DONE)
+    missing = _counts(slots.values_list("campaign").annotate(Count("pk")))
+    return {
+        campaign.pk: Collected(
+            judgements=judgements.get(campaign.pk, 0),
+            wanted=judgements.get(campaign.pk, 0) + missing.get(campaign.pk, 0),
+        )
+        for campaign in campaigns
+    }
+
+
+def _counts(rows: Iterable[tuple[int, int]]) -> dict[int, int]:
+    return dict(rows)
