@@ -1,0 +1,104 @@
+"""What is read in the machine's room: runs, their curves, model versions, and who is there to work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.core.cache import cache
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from worker.models import ModelVersion, Promotion, Run, RunEvent
+
+GPU_QUEUE = "gpu"
+
+# Workers report every 10 seconds; three silences in a row mean that nobody is there.
+PRESENCE_SECONDS = 30
+
+LOG_LINES = 200
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One figure of a run over its steps."""
+
+    name: str
+    points: tuple[tuple[int, float], ...]
+    """(step, value), by step."""
+
+
+def presence_key(queue: str) -> str:
+    """Where in the cache the workers of a queue report."""
+    return f"worker-present:{queue}"
+
+
+def is_worker_online(queue: str = GPU_QUEUE) -> bool:
+    """Whether a worker of this queue reported in the last 30 seconds, or holds a run at this moment.
+
+    Raises:
+        Exception: of the cache's own kind, where the cache can't be reached.
+    """
+    return Run.objects.filter(state=Run.State.RUNNING, lease_until__gt=Now()).exists() or bool(
+        cache.get(presence_key(queue))
+    )
+
+
+def runs_by_age() -> QuerySet[Run]:
+    """All runs, the newest first, with what a list shows of them."""
+    return Run.objects.select_related("campaign", "requested_by", "version").order_by("-id")
+
+
+def active_run(kind: str) -> Run | None:
+    """The run of this kind that is queued or running, if there is one."""
+    return Run.objects.active().filter(kind=kind).first()
+
+
+def log_of(run: Run, limit: int = LOG_LINES) -> list[RunEvent]:
+    """The last lines of a run's log, the oldest first."""
+    lines = run.events.exclude(text="").order_by("-id")[:limit]
+    return list(lines)[::-1]
+
+
+def curves_of(run: Run, limit: int = CURVE_POINTS) -> list[Curve]:
+    """The figures that a run reported, one curve per name, by name.
+
+    Where a step was repeated by a later attempt, the later value holds. Long curves are thinned evenly to `limit`
+    points, their last point kept.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    reported = run.events.filter(step__isnull=False).values_list("step", "metrics")
+    for step, metrics in reported.iterator():
+        for name, value in metrics.items():
+            if isinstance(value, int | float):
+                curves.setdefault(name, {})[step] = float(value)
+    return [Curve(name, _thinned(sorted(points.items()), limit)) for name, points in sorted(curves.items())]
+
+
+def versions_by_age() -> QuerySet[ModelVersion]:
+    """All versions: by family, the newest first."""
+    return ModelVersion.objects.select_related("run", "snapshot").order_by("family", "-number")
+
+
+def current_version(family: str) -> ModelVersion | None:
+    """The version of a family that is in use, if one is."""
+    return ModelVersion.objects.current().filter(family=family).first()
+
+
+def previous_version(family: str) -> ModelVersion | None:
+    """The version to which a roll-back would return: the one in use before the current one.
+
+    Promoting a version that was in use before counts as going back to it.
+    """
+    history: list[int] = []
+    for version_id in Promotion.objects.filter(version__family=family).order_by("id").values_list("version", flat=True):
+        if version_id in history:
+            del history[history.index(version_id) :]
+        history.append(version_id)
+    return ModelVersion.objects.get(pk=history[-2]) if len(history) > 1 else None
+
+
+def _thinned(points: Sequence[tuple[int, float]], limit: int) -> tuple[tuple[int, float], ...]:
+    if len(points) <= limit:
+        return tuple(points)
+    last = len(points) - 1
+    return tuple(points[round(place * last / (limit - 1))] for place in range(limit))

@@ -1,0 +1,1 @@
+"""What is written in the machine's room: one noun per module."""
