@@ -1,0 +1,51 @@
+"""The adapter's settings: the paper's numbers, checks, and JSON there and back."""
+
+import json
+
+import pytest
+
+from worker.adapter.config import PAPER, PRESETS, AdapterConfig, AdapterConfigRejected
+
+
+def test_paper_has_the_papers_numbers():
+    assert (PAPER.mark, PAPER.alpha, PAPER.temperature, PAPER.smallest_group) == ("Weird image. ", 2.0, 1.0, 4)
+    assert (PAPER.rank, PAPER.layers) == (32, ("to_q", "to_k", "to_v", "to_out.0"))
+    assert (PAPER.learning_rate, PAPER.batch_size, PAPER.steps) == (1e-5, 40, 10_000)
+    assert (PAPER.betas, PAPER.weight_decay, PAPER.epsilon) == ((0.9, 0.999), 1e-2, 1e-8)
+    assert (PAPER.guidance, PAPER.inference_steps, PAPER.resolution) == (7.5, 50, 512)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_from_json_reads_back_what_to_json_wrote(name):
+    settings = json.loads(json.dumps(PRESETS[name].to_json()))
+
+    assert AdapterConfig.from_json(settings) == PRESETS[name]
+
+
+def test_from_json_changes_the_preset():
+    assert AdapterConfig.from_json({"steps": 5}, preset="tiny").steps == 5
+    assert AdapterConfig.from_json({"steps": 5}, preset="tiny").rank == PRESETS["tiny"].rank
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stepz": 5}, "Unknown settings: stepz"),
+        ({"steps": 0}, "steps must be above 0"),
+        ({"caption_dropout": 1.0}, "caption_dropout must be"),
+        ({"mark": " "}, "The mark must be"),
+        ({"smallest_group": 1}, "smallest_group"),
+        ({"batch_size": 10, "batch_pieces": 3}, "3 equal pieces"),
+        ({"layers": []}, "at least one kind of layer"),
+        ({"regularisation_per_labelled": -1}, "can't be negative"),
+        ({"steps": "many"}, "wrong type"),
+    ],
+)
+def test_from_json_refuses_with_reason(changes, words):
+    with pytest.raises(AdapterConfigRejected, match=words):
+        AdapterConfig.from_json(changes, preset="tiny")
+
+
+def test_from_json_refuses_an_unknown_preset():
+    with pytest.raises(AdapterConfigRejected, match="there are paper, tiny"):
+        AdapterConfig.from_json({}, preset="huge")

@@ -1,0 +1,148 @@
+"""The settings of one adapter training, each with its source, and the two presets."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+"""The projections of diffusers' attention blocks: query, key, value and output."""
+
+
+class AdapterConfigRejected(ValueError):
+    """A setting is out of its range; the message says which and what is allowed."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """How generated images are labelled, and how the adapter is trained on them.
+
+    Sources: "paper" is arXiv 2303.14420; "script" is its released code, tgxs002/align_sd
+    `train_text_to_image_lora.py`, `train_lora.sh` and `select_training_images.py`.
+    """
+
+    mark: str = "Weird image. "
+    """Put before the caption of every non-preferred image, and the negative prompt later. The space at its end is
+    the paper's."""
+
+    alpha: float = 2.0
+    """An image is labelled where its probability exceeds alpha / n. Paper: 2.0."""
+    temperature: float = 1.0
+    """Scores are divided by it before the softmax. The script has none, that is 1: it suits scores of a model whose
+    logit scale is CLIP's 100."""
+    smallest_group: int = 4
+    """Prompts with fewer images are left out. Script: 4."""
+    non_preferred_per_preferred: float | None = 0.56
+    """At most so many non-preferred images for each preferred one, drawn at random; None keeps all. The authors used
+    21,108 beside 37,572 and report worse results with all of them (align_sd issues 9 and 12)."""
+    regularisation_per_labelled: float = 3.4
+    """At most so many regularisation images for each labelled one. Authors: 200,231 beside 58,680."""
+    caption_dropout: float = 0.0
+    """Share of training steps in which a caption is left out, its mark kept: the mark then also learns to stand
+    alone, as it does in a negative prompt. Script: `prompt_dropout` 0."""
+
+    rank: int = 32
+    """Rank of the adapter. Paper: 32 (the script's default is 4)."""
+    layers: tuple[str, ...] = ATTENTION
+    """Name endings of the UNet's layers that are adapted. Paper: the attention's q, k, v, out."""
+    resolution: int | None = 512
+    """Side of the square training images; None takes what the base model was trained on. Script: 512."""
+    learning_rate: float = 1e-5
+    """Constant, no warm-up. Script: 1e-5."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW. Script: .9, .999."""
+    weight_decay: float = 1e-2
+    """Of AdamW. Script: 1e-2."""
+    epsilon: float = 1e-8
+    """Of AdamW. Script: 1e-8."""
+    largest_gradient_norm: float = 1.0
+    """Gradients are scaled down to it. Script: 1.0."""
+    batch_size: int = 40
+    """Images per step. Paper: 40 (8 devices with 5 each)."""
+    batch_pieces: int = 8
+    """The batch goes through the model in so many pieces whose gradients are added; saves memory, changes nothing
+    else. Script: 8 devices."""
+    steps: int = 10_000
+    """Optimiser steps. Paper: 10,000."""
+
+    evaluation_share: float = 0.05
+    """Share of the labelled prompts kept out of training, to ask whether the mark was learnt. Not in the paper."""
+    evaluation_draws: int = 8
+    """Noises and time steps per image of that evaluation."""
+    evaluation_images: int = 400
+    """Images of each label in that evaluation at most."""
+    checkpoint_every: int = 500
+    """Steps between two training states on disk. Script: 500."""
+    seed: int = 0
+    """Of everything that is random."""
+
+    guidance: float = 7.5
+    """Of generating with the adapter. Paper: the pipeline's default, 7.5."""
+    inference_steps: int = 50
+    """Of generating with the adapter. Paper: 50, with the PNDM scheduler of the base model."""
+
+    def __post_init__(self) -> None:
+        positive = (
+            *("alpha", "temperature", "rank", "learning_rate", "epsilon", "largest_gradient_norm", "batch_size"),
+            *("batch_pieces", "steps", "evaluation_draws", "evaluation_images", "checkpoint_every", "inference_steps"),
+        )
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise AdapterConfigRejected(f"{name} must be above 0, not {getattr(self, name)}.")
+        for name in ("caption_dropout", "evaluation_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise AdapterConfigRejected(f"{name} must be at least 0 and below 1, not {getattr(self, name)}.")
+        if not self.mark.strip():
+            raise AdapterConfigRejected("The mark must be a text that stands before a caption.")
+        if self.smallest_group < 2:
+            raise AdapterConfigRejected(f"smallest_group must be at least 2, not {self.smallest_group}.")
+        if self.regularisation_per_labelled < 0 or (self.non_preferred_per_preferred or 0) < 0:
+            raise AdapterConfigRejected("The shares of regularisation and of non-preferred images can't be negative.")
+        if self.batch_size % self.batch_pieces:
+            raise AdapterConfigRejected(f"{self.batch_pieces} equal pieces of a batch of {self.batch_size} don't exist.")
+        if not self.layers:
+            raise AdapterConfigRejected("An adapter needs at least one kind of layer.")
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON: lists in place of tuples, so that it equals what comes back from a file."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, settings: dict[str, object], preset: str = "paper") -> Self:
+        """The preset with the given settings changed.
+
+        Raises:
+            AdapterConfigRejected: no such preset, no such setting, or a value out of its range.
+        """
+        if preset not in PRESETS:
+            raise AdapterConfigRejected(f"No preset {preset!r}; there are {', '.join(PRESETS)}.")
+        unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise AdapterConfigRejected(f"Unknown settings: {', '.join(unknown)}.")
+        merged = PRESETS[preset].to_json() | settings
+        try:
+            for name in ("layers", "betas"):
+                merged[name] = tuple(merged[name])  # type: ignore[arg-type]
+            return cls(**merged)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise AdapterConfigRejected(f"A setting has the wrong type: {error}.") from error
+
+
+PAPER = AdapterConfig()
+TINY = AdapterConfig(
+    alpha=1.6,
+    non_preferred_per_preferred=1.0,
+    regularisation_per_labelled=0.5,
+    caption_dropout=0.2,
+    rank=16,
+    resolution=None,
+    learning_rate=2e-3,
+    batch_size=32,
+    batch_pieces=1,
+    steps=300,
+    evaluation_share=0.1,
+    evaluation_draws=16,
+    checkpoint_every=100,
+    guidance=3.0,
+    inference_steps=12,
+)
+PRESETS = {"paper": PAPER, "tiny": TINY}
+"""By the names that `train_adapter --preset` takes."""
