@@ -63,6 +63,10 @@ class BarChart:
     baseline: int = BARS_BASELINE
 
     @property
+    def highest(self) -> int:
+        return max((bar.count for bar in self.bars), default=0)
+
+    @property
     def is_weekly(self) -> bool:
         return bool(self.bars) and self.bars[0].first_day != self.bars[0].last_day
 

@@ -12,8 +12,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from annotations.models import Campaign
-from hps_site.dashboard import charts
-from hps_site.dashboard.queries import overview
+from hps_site.dashboard import charts, pictures
+from hps_site.dashboard.queries import ballots, overview
+from hps_site.dashboard.queries.scorers import compare_scorers
+from hps_site.dashboard.queries.studies import study_report
+from scoring import rankings
+from scoring.preferences import Choice
+from scoring.rankings import RankedGenerator
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -51,4 +56,32 @@ def index(request: HttpRequest) -> HttpResponse:
 def campaign(request: HttpRequest, slug: str) -> HttpResponse:
     """What people chose in one campaign, and how near the metrics come to it."""
     shown = get_object_or_404(Campaign, slug=slug)
-    return render(request, "dashboard/campaign.html", {"campaign": shown})
+    read = ballots.read_ballots([shown])
+    choices = [ballot.choice for ballot in read]
+    scorers = compare_scorers([shown], choices)
+    ranking = _ranking(choices)
+    positions = ballots.position_report(choices)
+    study = study_report(shown, choices)
+    context = {
+        "campaign": shown,
+        "figures": ballots.campaign_figures(shown, read),
+        "outcomes": ballots.outcome_counts(shown),
+        "days": charts.daily_bars(ballots.daily_votes(read)),
+        "ranking": ranking,
+        "ranking_chart": pictures.ranking_chart(ranking) if ranking else None,
+        "positions": positions,
+        "position_chart": pictures.position_chart(positions) if positions else None,
+        "scorers": scorers,
+        "scorer_chart": pictures.scorer_chart(scorers),
+        "study": study,
+        "study_chart": pictures.study_chart(study) if study else None,
+    }
+    return render(request, "dashboard/campaign.html", context)
+
+
+def _ranking(choices: list[Choice]) -> list[RankedGenerator]:
+    """Empty where there are not two generators to rank."""
+    try:
+        return rankings.rank(choices)
+    except rankings.UnableToRank:
+        return []

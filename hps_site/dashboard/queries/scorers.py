@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from annotations.models import Campaign, Candidate, Split
+from hps_site.dashboard.queries.ballots import NothingToReport
 from scoring import agreement, metrics
 from scoring.metrics import Estimate
 from scoring.preferences import Choice
@@ -76,6 +77,17 @@ class ScorerReport:
             return "top-1 of n"
         smallest, largest = self.set_sizes[0], self.set_sizes[-1]
         return f"top-1 of {smallest}" if smallest == largest else f"top-1 of {smallest} to {largest}"
+
+    def require_choices(self) -> None:
+        """Do nothing where there is something to measure on.
+
+        Raises:
+            NothingToReport: there is no held-out choice.
+        """
+        if not self.choices:
+            raise NothingToReport(
+                "Nobody has chosen an image of a held-out prompt yet (one prompt in five is held out): collect more votes."
+            )
 
 
 def compare_scorers(campaigns: Sequence[Campaign], choices: Sequence[Choice], *, seed: int = 0) -> ScorerReport:

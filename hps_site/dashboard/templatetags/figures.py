@@ -1,5 +1,6 @@
 """Numbers as the dashboard prints them: shares as percentages, differences in points, each with its interval."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from django import template
@@ -8,49 +9,41 @@ from django.utils.translation import gettext as _
 
 register = template.Library()
 
+NOTHING = "–"
+
 
 class HasInterval(Protocol):
-    """An estimate with the ends of its 95 % interval."""
+    """Something with the ends of its 95 % interval, None where there is none."""
 
     @property
-    def value(self) -> float: ...
+    def low(self) -> float | None: ...
 
     @property
-    def low(self) -> float: ...
-
-    @property
-    def high(self) -> float: ...
+    def high(self) -> float | None: ...
 
 
 @register.filter
 def percent(share: float | None) -> str:
     """A share of 0 to 1 as a percentage with one digit."""
-    return "–" if share is None else f"{_one_digit(100 * share)} %"
+    return NOTHING if share is None else f"{_one_digit(100 * share)} %"
+
+
+@register.filter
+def percent_range(estimate: HasInterval) -> str:
+    """The interval of a share."""
+    return _range(estimate, lambda share: _one_digit(100 * share), unit=" %")
 
 
 @register.filter
 def points(difference: float | None) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return "–" if difference is None else f"{_signed(100 * difference)}"
+    return NOTHING if difference is None else _signed(100 * difference)
 
 
 @register.filter
-def percent_range(estimate: HasInterval | None) -> str:
-    """The interval of a share."""
-    if estimate is None:
-        return "–"
-    return _("%(low)s to %(high)s %%") % {
-        "low": _one_digit(100 * estimate.low),
-        "high": _one_digit(100 * estimate.high),
-    }
-
-
-@register.filter
-def points_range(estimate: HasInterval | None) -> str:
+def points_range(estimate: HasInterval) -> str:
     """The interval of a difference of shares."""
-    if estimate is None:
-        return "–"
-    return _("%(low)s to %(high)s") % {"low": _signed(100 * estimate.low), "high": _signed(100 * estimate.high)}
+    return _range(estimate, lambda difference: _signed(100 * difference))
 
 
 @register.filter
@@ -60,9 +53,15 @@ def log_worth(value: float) -> str:
 
 
 @register.filter
+def log_worth_range(estimate: HasInterval) -> str:
+    """The interval of a log-worth."""
+    return _range(estimate, log_worth)
+
+
+@register.filter
 def seconds(milliseconds: float | None) -> str:
     """A time in seconds with one digit."""
-    return "–" if milliseconds is None else _("%(seconds)s s") % {"seconds": _one_digit(milliseconds / 1000)}
+    return NOTHING if milliseconds is None else _("%(seconds)s s") % {"seconds": _one_digit(milliseconds / 1000)}
 
 
 @register.filter
@@ -72,9 +71,21 @@ def svg_percent(place: float) -> str:
 
 
 @register.filter
+def share_width(share: float) -> str:
+    """A share of 0 to 1 as the width of a bar."""
+    return svg_percent(round(100 * share, 2))
+
+
+@register.filter
 def svg_pixels(place: float) -> str:
     """A height in a chart; never written with a decimal comma."""
     return f"{place:g}"
+
+
+def _range(estimate: HasInterval, written: Callable[[float], str], *, unit: str = "") -> str:
+    if estimate.low is None or estimate.high is None:
+        return NOTHING
+    return _("%(low)s to %(high)s") % {"low": written(estimate.low), "high": written(estimate.high)} + unit
 
 
 def _one_digit(number: float) -> str:

@@ -1,0 +1,85 @@
+"""Reports turned into charts: which rows, which lines to hold them against, and what is written beside each."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from django.utils.translation import gettext as _
+
+from hps_site.dashboard.charts import Interval, IntervalChart, Reference, interval_chart
+from hps_site.dashboard.queries.ballots import PositionReport
+from hps_site.dashboard.queries.scorers import ScorerReport
+from hps_site.dashboard.queries.studies import StudyReport
+from hps_site.dashboard.templatetags.figures import log_worth, log_worth_range, percent, percent_range
+from scoring.metrics import Estimate
+from scoring.rankings import RankedGenerator
+
+T = TypeVar("T")
+
+
+def scorer_chart(report: ScorerReport) -> IntervalChart | None:
+    """Each scorer's top-1 accuracy beside chance and the human ceiling; None where nothing was scored."""
+    rows = [_row(str(result.version), result.accuracy, is_marked=result.version.is_current) for result in report.results]
+    lines = [_line(_("chance"), report.chance), _line(_("human ceiling"), report.ceiling)]
+    return interval_chart(_drawn(rows), _drawn(lines)) if report.results else None
+
+
+def ranking_chart(ranking: Sequence[RankedGenerator]) -> IntervalChart:
+    """Log-worths about their mean, the best first."""
+    rows = [
+        Interval(
+            label=place.generator,
+            value=place.log_worth,
+            low=place.low,
+            high=place.high,
+            text=f"{log_worth(place.log_worth)} ({log_worth_range(place)})",
+            is_marked=True,
+        )
+        for place in ranking
+    ]
+    return interval_chart(rows, [Reference(_("mean of all"), 0.0)], as_percent=False)
+
+
+def position_chart(report: PositionReport) -> IntervalChart:
+    """The share of each place beside the share it has if places don't matter."""
+    rows = [
+        Interval(
+            label=_("place %(number)s") % {"number": share.position},
+            value=share.value,
+            low=share.low,
+            high=share.high,
+            text=f"{percent(share.value)} ({percent_range(share)})",
+            is_marked=True,
+        )
+        for share in report.shares
+    ]
+    return interval_chart(rows, [Reference(_("even: %(share)s") % {"share": percent(report.even_share)}, report.even_share)])
+
+
+def study_chart(report: StudyReport) -> IntervalChart | None:
+    """Both shares of a study beside one half; None before the first vote."""
+    rows = _drawn([_row(_("votes"), report.share, is_marked=True), _row(_("prompts won"), report.prompts_won)])
+    return interval_chart(rows, [Reference(_("no difference: 50 %"), 0.5)]) if rows else None
+
+
+def _row(label: str, estimate: Estimate, *, is_marked: bool = False) -> Interval | None:
+    if estimate.value is None:
+        return None
+    return Interval(
+        label=label,
+        value=estimate.value,
+        # Without an interval (all choices are of one prompt) the dot stands alone.
+        low=estimate.value if estimate.low is None else estimate.low,
+        high=estimate.value if estimate.high is None else estimate.high,
+        text=f"{percent(estimate.value)} ({percent_range(estimate)})",
+        is_marked=is_marked,
+    )
+
+
+def _line(label: str, estimate: Estimate) -> Reference | None:
+    if estimate.value is None:
+        return None
+    return Reference(f"{label} {percent(estimate.value)}", estimate.value, estimate.low, estimate.high)
+
+
+def _drawn(things: Sequence[T | None]) -> list[T]:
+    return [thing for thing in things if thing is not None]
