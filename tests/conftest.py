@@ -44,16 +44,21 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         notes.append("tests marked gpu are left out: `pytest -m gpu` on a machine with an accelerator runs them")
     if not SHARED_DATA.is_dir():
         notes.append(f"tests on real data are left out: {SHARED_DATA} is not there (set HPS_SITE_SHARED_DATA)")
+    if os.geteuid() != 0:
+        notes.append("tests marked root are left out: they change the account of a process")
     return notes
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and count as deselected, the tests on real data where there is none; each has an equivalent without."""
-    if SHARED_DATA.is_dir():
-        return
-    left_out = [item for item in items if "shared_data" in getattr(item, "fixturenames", ())]
+    """Leave out, and count as deselected, what cannot be tried here: real data that is not there, root's own duties."""
+    left_out = [item for item in items if _needs_what_is_missing(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def _needs_what_is_missing(item: pytest.Item) -> bool:
+    needs_data = "shared_data" in getattr(item, "fixturenames", ())
+    return (needs_data and not SHARED_DATA.is_dir()) or (item.get_closest_marker("root") is not None and os.geteuid() != 0)
 
 
 @pytest.fixture(autouse=True)
