@@ -36,7 +36,7 @@ class DispensableRedisCacheClient(RedisCacheClient):
     get_many = _or_if_away(RedisCacheClient.get_many, answer={})
     has_key = _or_if_away(RedisCacheClient.has_key, answer=False)
 
-    def get(self, key: str, default: Any) -> Any:
+    def get(self, key: Any, default: Any) -> Any:
         return _or_if_away(RedisCacheClient.get, answer=default)(self, key, default)
 
 

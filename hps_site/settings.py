@@ -13,16 +13,16 @@ from hps_site import embedded, environment
 # Paths
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-HOME = embedded.default_home()
-MEDIA_ROOT = HOME / "media"
-ARTEFACTS_DIR = HOME / "artefacts"
-CACHE_DIR = HOME / "cache"
-BASE_MODELS = {name: HOME / "base-models" / name for name in ("tiny-clip", "tiny-diffusion")}
+HPS_SITE_HOME = embedded.default_home()
+MEDIA_ROOT = HPS_SITE_HOME / "media"
+ARTEFACTS_DIR = HPS_SITE_HOME / "artefacts"
+CACHE_DIR = HPS_SITE_HOME / "cache"
+BASE_MODELS = {name: HPS_SITE_HOME / "base-models" / name for name in ("tiny-clip", "tiny-diffusion")}
 
 # Environment
 
 DEBUG = environment.truth("DEBUG")
-SECRET_KEY = environment.secret_key(HOME)
+SECRET_KEY = environment.secret_key(HPS_SITE_HOME)
 SITE_URL = environment.origin(environment.text("SITE_URL", "http://127.0.0.1:8000"))
 IS_HTTPS = SITE_URL.startswith("https://")
 ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", [urlsplit(SITE_URL).hostname or "", "localhost", "127.0.0.1", "[::1]"])
@@ -129,7 +129,7 @@ MIDDLEWARE = [
 # Database. Votes and sessions are here and only here: without Redis people can still sign in and vote.
 
 DATABASES = {
-    "default": environment.database(environment.text("DATABASE_URL") or embedded.database_url(HOME))
+    "default": environment.database(environment.text("DATABASE_URL") or embedded.database_url(HPS_SITE_HOME))
     | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True},
 }
 DATABASES["default"]["OPTIONS"] |= {
@@ -143,7 +143,7 @@ DATABASES["default"]["OPTIONS"] |= {
     ),
 }
 
-REDIS_URL = environment.text("REDIS_URL") or embedded.redis_url(HOME)
+REDIS_URL = environment.text("REDIS_URL") or embedded.redis_url(HPS_SITE_HOME)
 CACHES = {
     "default": {
         "BACKEND": "hps_site.cache.DispensableRedisCache",
@@ -182,7 +182,7 @@ CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_VISIBILI
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "worker.sweep_runs", "schedule": 10.0, "options": {"expires": 10}},
 }
-CELERY_BEAT_SCHEDULE_FILENAME = str(HOME / "beat-schedule")
+CELERY_BEAT_SCHEDULE_FILENAME = str(HPS_SITE_HOME / "beat-schedule")
 CELERY_TIMEZONE = TIME_ZONE
 
 # Files

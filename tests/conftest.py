@@ -65,7 +65,7 @@ def _needs_what_is_missing(item: pytest.Item) -> bool:
 def files(tmp_path: Path, settings: Settings) -> Path:
     """The home of this test's media, artefacts and caches."""
     home = tmp_path / "home"
-    settings.HOME = home
+    settings.HPS_SITE_HOME = home
     settings.MEDIA_ROOT = home / "media"
     settings.ARTEFACTS_DIR = home / "artefacts"
     settings.CACHE_DIR = home / "cache"

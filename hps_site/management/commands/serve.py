@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import connections
 
 from hps_site import supervisor
 
@@ -19,7 +19,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, bind: str, without_worker: bool, **_options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
-        connection.close_pool()
+        connections.close_all()
+        connections["default"].close_pool()  # type: ignore[attr-defined]
         commands = {"web server": supervisor.web_command(bind=bind)}
         if not without_worker:
             commands |= supervisor.worker_commands()
