@@ -20,6 +20,9 @@ REFERENCE_LABEL_HEIGHT = 20
 WHISKER = 4
 AXIS_HEIGHT = 34
 
+# An axis narrower than this would tell nothing apart.
+LEAST_SPAN = 0.01
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -240,8 +243,7 @@ def interval_chart(
 
 def round_ticks(low: float, high: float, *, at_most: int, whole: bool = False) -> list[float]:
     """Evenly spaced round numbers that hold `low` and `high` between the first and the last."""
-    span = high - low or abs(high) or 1.0
-    step = _round_step(span / at_most)
+    step = _round_step(max(high - low, LEAST_SPAN) / at_most)
     while True:
         if whole:
             step = max(math.ceil(step), 1)

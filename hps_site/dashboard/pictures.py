@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 def scorer_chart(report: ScorerReport) -> IntervalChart | None:
     """Each scorer's top-1 accuracy beside chance and the human ceiling; None where nothing was scored."""
-    rows = [_row(str(result.version), result.accuracy, is_marked=result.version.is_current) for result in report.results]
+    rows = [_row(str(result.version), result.accuracy, is_marked=result.is_highlighted) for result in report.results]
     lines = [_line(_("chance"), report.chance), _line(_("human ceiling"), report.ceiling)]
     return interval_chart(_drawn(rows), _drawn(lines)) if report.results else None
 
@@ -57,7 +57,7 @@ def position_chart(report: PositionReport) -> IntervalChart:
 
 def study_chart(report: StudyReport) -> IntervalChart | None:
     """Both shares of a study beside one half; None before the first vote."""
-    rows = _drawn([_row(_("votes"), report.share, is_marked=True), _row(_("prompts won"), report.prompts_won)])
+    rows = _drawn([_row(_("votes"), report.share, is_marked=True), _row(_("prompts won"), report.prompts_won, is_marked=True)])
     return interval_chart(rows, [Reference(_("no difference: 50 %"), 0.5)]) if rows else None
 
 

@@ -9,8 +9,8 @@ from scoring.rankings import RankedGenerator
 
 STANDINGS = {
     "base": "the base",
-    "ahead": "ahead by more than its interval",
-    "behind": "behind by more than its interval",
+    "ahead": "ahead of CLIP by more than its interval",
+    "behind": "behind CLIP by more than its interval",
     "no difference shown": "no difference shown",
     "not compared": "base CLIP has scored none of these images",
 }

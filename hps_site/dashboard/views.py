@@ -46,7 +46,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "campaigns": [(summary, charts.spark_bars(summary.recent)) for summary in summaries],
         "versions": overview.versions_in_use(),
         "runs": overview.latest_runs(),
-        "is_synthetic": any(summary.campaign.is_synthetic for summary in summaries),
+        "is_partly_synthetic": any(summary.campaign.is_synthetic for summary in summaries),
     }
     return render(request, "dashboard/index.html", context)
 
@@ -66,6 +66,7 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
         "campaign": shown,
         "figures": ballots.campaign_figures(shown, read),
         "outcomes": ballots.outcome_counts(shown),
+        "agreement": ballots.agreement_report(choices),
         "days": charts.daily_bars(ballots.daily_votes(read)),
         "ranking": ranking,
         "ranking_chart": pictures.ranking_chart(ranking) if ranking else None,

@@ -12,7 +12,8 @@ from django.db.models.functions import TruncDate
 from scipy import stats
 
 from annotations.models import Annotator, Campaign, Candidate, Outcome, Slot, Task, Vote
-from scoring.metrics import CONFIDENCE
+from scoring import agreement
+from scoring.metrics import CONFIDENCE, Estimate
 from scoring.preferences import Choice
 
 
@@ -58,6 +59,16 @@ class OutcomeCount:
 
 
 @dataclass(frozen=True)
+class AgreementReport:
+    """How often people say the same of the same images."""
+
+    percent: Estimate
+    """Two people on one task gave the same answer; a tie is an answer."""
+    alpha: Estimate
+    """The same beyond chance."""
+
+
+@dataclass(frozen=True)
 class PositionShare:
     """How often the image at one place was chosen."""
 
@@ -77,6 +88,10 @@ class PositionReport:
     images: int
     """Images shown at a time."""
     choices: int
+    chi_square: float
+    """Pearson's, of the counts against equal ones."""
+    p_value: float
+    """How often places that don't matter give counts at least as uneven."""
 
     @property
     def even_share(self) -> float:
@@ -85,8 +100,8 @@ class PositionReport:
 
     @property
     def is_even(self) -> bool:
-        """Every interval holds the even share."""
-        return all(share.low <= self.even_share <= share.high for share in self.shares)
+        """Nothing else was shown, by the usual level of 5 %."""
+        return self.p_value >= 1 - CONFIDENCE
 
 
 def campaigns_to_report(slug: str = "") -> list[Campaign]:
@@ -195,6 +210,14 @@ def daily_votes(ballots: Sequence[Ballot]) -> dict[date, int]:
     return dict(Counter(ballot.day for ballot in ballots))
 
 
+def agreement_report(choices: Sequence[Choice]) -> AgreementReport:
+    """How far people agree with each other; without values where no two people have done the same task."""
+    counts = agreement.answer_counts(choices)
+    return AgreementReport(
+        percent=agreement.percent_agreement(choices), alpha=agreement.krippendorff_alpha(counts)
+    )
+
+
 def position_report(choices: Sequence[Choice]) -> PositionReport | None:
     """How often each place was chosen, with Wilson's interval; None where no image was ever chosen.
 
@@ -206,10 +229,13 @@ def position_report(choices: Sequence[Choice]) -> PositionReport | None:
         return None
     images, total = max(sizes.items(), key=lambda size: (size[1], size[0]))
     chosen = Counter(choice.chosen for choice in choices if choice.is_decided and len(choice.images) == images)
+    test = stats.chisquare([chosen[position] for position in range(images)])
     return PositionReport(
         shares=[_position_share(position, chosen[position], total) for position in range(images)],
         images=images,
         choices=total,
+        chi_square=float(test.statistic),
+        p_value=float(test.pvalue),
     )
 
 

@@ -34,6 +34,11 @@ class ScorerResult:
     is_base: bool
 
     @property
+    def is_highlighted(self) -> bool:
+        """The HPS in use: the one that the site lives by."""
+        return self.version.is_current and self.version.family == Family.HPS
+
+    @property
     def standing(self) -> Standing:
         """Where the scorer stands beside base CLIP: ahead or behind only where the whole interval is."""
         if self.is_base:

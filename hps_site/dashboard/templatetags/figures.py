@@ -25,13 +25,13 @@ class HasInterval(Protocol):
 @register.filter
 def percent(share: float | None) -> str:
     """A share of 0 to 1 as a percentage with one digit."""
-    return NOTHING if share is None else f"{_one_digit(100 * share)} %"
+    return NOTHING if share is None else f"{_digits(100 * share)} %"
 
 
 @register.filter
 def percent_range(estimate: HasInterval) -> str:
     """The interval of a share."""
-    return _range(estimate, lambda share: _one_digit(100 * share), unit=" %")
+    return _range(estimate, lambda share: _digits(100 * share), unit=" %")
 
 
 @register.filter
@@ -44,6 +44,18 @@ def points(difference: float | None) -> str:
 def points_range(estimate: HasInterval) -> str:
     """The interval of a difference of shares."""
     return _range(estimate, lambda difference: _signed(100 * difference))
+
+
+@register.filter
+def two_digits(value: float) -> str:
+    """A coefficient such as alpha, with a true minus sign."""
+    return _digits(value, 2).replace("-", "−")
+
+
+@register.filter
+def p_value(value: float) -> str:
+    """A probability, or that it is less than one in a thousand."""
+    return "p < 0.001" if value < 0.001 else f"p = {_digits(value, 3)}"
 
 
 @register.filter
@@ -61,7 +73,7 @@ def log_worth_range(estimate: HasInterval) -> str:
 @register.filter
 def seconds(milliseconds: float | None) -> str:
     """A time in seconds with one digit."""
-    return NOTHING if milliseconds is None else _("%(seconds)s s") % {"seconds": _one_digit(milliseconds / 1000)}
+    return NOTHING if milliseconds is None else _("%(seconds)s s") % {"seconds": _digits(milliseconds / 1000)}
 
 
 @register.filter
@@ -88,12 +100,13 @@ def _range(estimate: HasInterval, written: Callable[[float], str], *, unit: str 
     return _("%(low)s to %(high)s") % {"low": written(estimate.low), "high": written(estimate.high)} + unit
 
 
-def _one_digit(number: float) -> str:
-    return number_format(number, decimal_pos=1)
+def _digits(number: float, digits: int = 1) -> str:
+    # Rounded first: number_format cuts digits off.
+    return number_format(f"{number:.{digits}f}", decimal_pos=digits)
 
 
 def _signed(number: float, *, digits: int = 1) -> str:
     """With a true minus sign; what rounds to nothing has no sign."""
     rounded = round(number, digits)
-    sign = "+" if rounded > 0 else "−" if rounded < 0 else "±"
-    return f"{sign}{number_format(abs(rounded), decimal_pos=digits)}"
+    sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
+    return f"{sign}{_digits(abs(rounded), digits)}"

