@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -47,6 +49,28 @@ class CampaignOffer:
     campaign: Campaign
     mine: Progress
     all: Collected
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """All that an annotator gets to know of an image: nothing that tells where it comes from."""
+
+    id: UUID
+    url: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class ShownClaim:
+    """A claim as its annotator sees it, with the images in the order to show."""
+
+    token: UUID
+    expires_at: datetime
+    task: UUID
+    prompt: str
+    images: list[ShownImage]
+    outcomes: list[str]
 
 
 def annotator_of(user: AbstractBaseUser | AnonymousUser) -> Annotator | None:
@@ -114,6 +138,27 @@ def images_in_order(slots: Iterable[Slot]) -> dict[int, list[Image]]:
     slots = list(slots)
     images = Image.objects.in_bulk({image_id for slot in slots for image_id in slot.order or []})
     return {slot.pk: [images[image_id] for image_id in slot.order or []] for slot in slots}
+
+
+def shown_claims(slots: Iterable[Slot]) -> list[ShownClaim]:
+    """What the people who hold these leased slots are shown."""
+    slots = list(slots)
+    images = images_in_order(slots)
+    return [
+        ShownClaim(
+            token=slot.token,
+            expires_at=slot.lease_until,
+            task=slot.task.public_id,
+            prompt=slot.task.prompt.text,
+            images=[
+                ShownImage(id=image.public_id, url=image.get_absolute_url(), width=image.width, height=image.height)
+                for image in images[slot.pk]
+            ],
+            outcomes=[str(outcome) for outcome in slot.campaign.outcomes],
+        )
+        for slot in slots
+        if slot.token is not None and slot.lease_until is not None
+    ]
 
 
 def visible_images() -> QuerySet[Image]:

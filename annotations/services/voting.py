@@ -1,6 +1,5 @@
 """Votes: recorded once and for ever, undone by their own people; every answered slot begins with a claim."""
 
-import secrets
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -25,6 +24,7 @@ from annotations.services.claims import (
     open_again,
     release_claims,
 )
+from annotations.services.tasks import queue_place
 
 __all__ = [
     "AnnotatorExcluded",
@@ -293,7 +293,7 @@ def _add_extra_slot(task: Task, *, campaign: Campaign) -> None:
     task.slots.create(
         campaign=campaign,
         number=FIRST_EXTRA_NUMBER if last is None else last + 1,
-        sort_key=secrets.randbelow(2**31),
+        sort_key=queue_place(campaign.votes_per_task),  # after all that was wanted from the start
     )
 
 

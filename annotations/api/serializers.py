@@ -1,0 +1,112 @@
+"""What goes over the wire, for annotators and for staff."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from annotations.models import Generator, Image, Outcome, Prompt, Vote
+from annotations.services.voting import MAX_LIVE_CLAIMS
+
+
+class ClaimsWanted(serializers.Serializer[Any]):
+    count = serializers.IntegerField(min_value=1, max_value=MAX_LIVE_CLAIMS, default=1)
+
+
+class ClaimImage(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+
+
+class Claim(serializers.Serializer[Any]):
+    """Images stand in the order to show; nothing tells where they come from."""
+
+    token = serializers.UUIDField()
+    expires_at = serializers.DateTimeField()
+    task = serializers.UUIDField()
+    prompt = serializers.CharField()
+    images = ClaimImage(many=True)
+    outcomes = serializers.ListField(child=serializers.ChoiceField(Outcome.choices))
+
+
+class Claims(serializers.Serializer[Any]):
+    claims = Claim(many=True)
+
+
+class ClaimsAfterUndo(Claims):
+    last_vote = serializers.UUIDField(allow_null=True)
+
+
+class Released(serializers.Serializer[Any]):
+    released = serializers.IntegerField()
+
+
+class MyProgress(serializers.Serializer[Any]):
+    voted = serializers.IntegerField()
+    left = serializers.IntegerField()
+    last_vote = serializers.UUIDField(allow_null=True)
+
+
+class VoteGiven(serializers.Serializer[Any]):
+    token = serializers.UUIDField()
+    outcome = serializers.ChoiceField(Outcome.choices)
+    image = serializers.UUIDField(allow_null=True, default=None)
+    reason = serializers.CharField(allow_blank=True, max_length=200, default="")
+    shown_ms = serializers.IntegerField(allow_null=True, min_value=0, default=None)
+
+
+class MyVote(serializers.ModelSerializer[Vote]):
+    """A vote as the person who gave it gets it back."""
+
+    id = serializers.UUIDField(source="public_id")
+    task = serializers.UUIDField(source="task.public_id")
+    image = serializers.UUIDField(source="image.public_id", default=None)
+
+    class Meta:
+        model = Vote
+        fields = ["id", "task", "outcome", "image", "reason", "shown_ms", "created_at", "withdrawn_at"]
+
+
+class StaffVote(MyVote):
+    campaign = serializers.SlugRelatedField(source="slot.campaign", slug_field="slug", read_only=True)
+    prompt = serializers.CharField(source="task.prompt.text")
+    purpose = serializers.CharField(source="task.purpose")
+    annotator = serializers.UUIDField(source="annotator.public_id")
+    order = serializers.SerializerMethodField(help_text="Ids of the images in the order shown.")
+
+    class Meta(MyVote.Meta):
+        fields = [
+            *("id", "campaign", "task", "purpose", "prompt", "annotator", "outcome", "image", "reason", "order"),
+            *("shown_ms", "is_too_fast", "instructions_version", "served_at", "created_at", "withdrawn_at"),
+        ]
+
+    def get_order(self, vote: Vote) -> list[str]:
+        public_ids = self.context["public_ids"]
+        return [str(public_ids[image_id]) for image_id in vote.order if image_id in public_ids]
+
+
+class StaffPrompt(serializers.ModelSerializer[Prompt]):
+    class Meta:
+        model = Prompt
+        fields = ["id", "text", "tags", "source", "split", "created_at"]
+
+
+class StaffGenerator(serializers.ModelSerializer[Generator]):
+    class Meta:
+        model = Generator
+        fields = ["id", "name", "description", "settings", "is_synthetic", "created_at"]
+
+
+class StaffImage(serializers.ModelSerializer[Image]):
+    id = serializers.UUIDField(source="public_id")
+    url = serializers.CharField(source="get_absolute_url")
+    prompt = StaffPrompt()
+    generator = serializers.SlugRelatedField(slug_field="name", read_only=True, allow_null=True)
+
+    class Meta:
+        model = Image
+        fields = [
+            *("id", "url", "prompt", "generator", "seed", "settings", "sha256", "format", "width", "height"),
+            *("is_hidden", "created_at"),
+        ]

@@ -1,0 +1,46 @@
+"""What people send by plain forms: an account, and a vote without JavaScript."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.models import User
+
+from annotations.models import Outcome
+
+
+class RegistrationForm(UserCreationForm):
+    """A name and a password; nothing else is asked for."""
+
+    class Meta(UserCreationForm.Meta):
+        model = User
+        fields = ["username"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].widget.attrs.update(autocomplete="username", autocapitalize="none", spellcheck="false")
+
+
+class VoteForm(forms.Form):
+    """One press of one button: `image` for a choice, `flag` with its reason, or `outcome` for the rest."""
+
+    token = forms.UUIDField()
+    key = forms.UUIDField()
+    image = forms.UUIDField(required=False)
+    flag = forms.CharField(required=False, max_length=200)
+    outcome = forms.ChoiceField(required=False, choices=Outcome.choices)
+
+    def clean(self) -> dict[str, Any]:
+        """The keyword arguments of `record_vote`, without who votes."""
+        pressed = super().clean() or {}
+        image, flag = pressed.get("image"), pressed.get("flag", "")
+        outcome = Outcome.CHOICE if image else Outcome.FLAG if flag else pressed.get("outcome")
+        if not outcome:
+            raise forms.ValidationError("Press one of the buttons.")
+        return {
+            "token": pressed.get("token"),
+            "idempotency_key": pressed.get("key"),
+            "outcome": outcome,
+            "image": image,
+            "reason": flag,
+        }
