@@ -103,7 +103,7 @@ class Reporter:
         self._write(text=text)
 
     def step(self, step: int, total: int, **metrics: float | None) -> None:
-        """Report that `step` of `total` steps are done, with figures for the curves.
+        """Report that `step` of `total` steps are done, with figures for the curves, if there are any.
 
         Written at most twice a second, the last step always; a figure of a step that was passed over goes with the
         next one that is written, unless that brings its own.
@@ -113,7 +113,7 @@ class Reporter:
         if step < total and now - self._written_at < SECONDS_BETWEEN_STEPS:
             return
         point, self._unwritten, self._written_at = self._unwritten, {}, now
-        self._write(step=step, metrics=point, fields={"step": step, "total_steps": total})
+        self._write(step=step if point else None, metrics=point, fields={"step": step, "total_steps": total})
 
     def record(self, **fields: Any) -> None:
         """Set fields of the run's row, such as its snapshot.

@@ -1,0 +1,250 @@
+"""The performers of classifier and aesthetic trainings: from a snapshot of votes to a version with its figures."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from scoring import checkpoints
+from scoring.preferences import Choice
+from worker.models import ModelVersion, Run, Snapshot
+from worker.queries import current_version
+from worker.services.execution import Reporter, RunStopped
+from worker.services.versions import register_version, scorer_for
+from worker.snapshots import image_opener, read_snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from worker.classifier.loop import StepReport, TrainingResult
+
+# Which base model a preset starts from, by its name in settings.BASE_MODELS; a run's config may name another.
+BASES = {"tiny": "tiny-clip", "paper": "clip-vit-l-14"}
+
+
+class BaseModelMissing(ValueError):
+    """The model that the training starts from is not on this worker; the message says where it must be."""
+
+
+def perform_classifier(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
+    """Train the preference classifier on the votes of the run's campaign and register it as a version of `hps`.
+
+    Returns:
+        The figures of the version, see `worker.classifier.evaluation.measure`, with `verdict` in plain words, and
+        `in_use` beside, where a version was in use when the training began.
+
+    Raises:
+        NotEnoughChoices, BaseModelMissing, ConfigRejected, UnableToTrain, UnableToReadImage, CheckpointRejected.
+    """
+    from worker.classifier.config import ClassifierConfig  # slow import
+    from worker.classifier.loop import train  # slow import
+
+    return _train(run, reporter, workdir, ModelVersion.Family.HPS, ClassifierConfig.from_json, train)
+
+
+def perform_aesthetic(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
+    """Train an aesthetic head on the same votes and register it as a version of `aesthetic`; see `perform_classifier`."""
+    from worker.classifier.aesthetic_loop import train_aesthetic  # slow import
+    from worker.classifier.config import AestheticConfig  # slow import
+
+    return _train(run, reporter, workdir, ModelVersion.Family.AESTHETIC, AestheticConfig.from_json, train_aesthetic)
+
+
+def _train(run: Run, reporter: Reporter, workdir: Path, family: str, read_config: Any, train: Any) -> dict[str, Any]:
+    if version := ModelVersion.objects.filter(run=run).first():
+        # An earlier attempt died between registering and reporting.
+        return dict(version.metrics)
+    config = read_config({"preset": run.preset} | {key: value for key, value in run.config.items() if key != "base"})
+    base_folder = base_folder_of(run)
+    snapshot = _snapshot_of(run, reporter)
+    choices = read_snapshot(snapshot)
+    folder = _publish(
+        _result(run, reporter, workdir, config, choices, base_folder, snapshot, train).folder,
+        # The fence in the name keeps a worker that was taken for lost away from the artefact of its successor.
+        Path(settings.ARTEFACTS_DIR) / family / str(run.public_id) / str(run.fence),
+    )
+    manifest = checkpoints.read_manifest(folder)
+    metrics = dict(manifest["metrics"])
+    if in_use := _figures_of_version_in_use(family, folder, choices, reporter):
+        metrics["in_use"] = in_use
+    metrics["verdict"] = verdict(metrics)
+    with reporter.holding():
+        version = register_version(
+            family=family,
+            folder=folder,
+            manifest=manifest,
+            metrics=metrics,
+            run=run,
+            snapshot=snapshot,
+            is_synthetic=bool(manifest.get("is_synthetic")),
+        )
+    _remove_unregistered(folder)
+    reporter.say(f"Registered as {version}. {metrics['verdict']}")
+    return metrics
+
+
+def base_folder_of(run: Run) -> Path:
+    """The artefact that a training starts from.
+
+    Raises:
+        BaseModelMissing: it is not known to the settings, or not on this machine.
+    """
+    name = run.config.get("base") or BASES.get(run.preset, run.preset)
+    folder = settings.BASE_MODELS.get(name)
+    if folder is None or not (Path(folder) / checkpoints.MANIFEST).is_file():
+        raise BaseModelMissing(
+            f"The base model {name!r} is not on this worker; put its artefact where BASE_MODELS in the settings"
+            f" looks for it{f': {folder}' if folder else ''}."
+        )
+    return Path(folder)
+
+
+def verdict(metrics: Mapping[str, Any]) -> str:
+    """What the figures of a training say, in one or two plain sentences.
+
+    Args:
+        metrics: as from `worker.classifier.evaluation.measure`.
+    """
+    top_one, chance = metrics["top_one"], metrics["chance"]
+    if top_one["value"] is None:
+        return f"Nothing could be measured: {top_one['reason']}"
+    if top_one["low"] is None or chance["value"] is None:
+        return "Too few test choices for an interval; collect more votes."
+    if top_one["low"] <= chance["value"] <= top_one["high"]:
+        said = "Next to nothing was learnt: chance lies within the interval."
+    elif top_one["high"] < chance["value"]:
+        said = "Worse than chance."
+    else:
+        said = _beside("base CLIP", metrics.get("top_one_difference"))
+    if in_use := metrics.get("in_use"):
+        said += " " + _beside(f"the version in use ({in_use['version']})", in_use["difference"])
+    return f"{said} {_beside_people(top_one, metrics['human_ceiling'])}".strip()
+
+
+def _beside(name: str, difference: Mapping[str, Any] | None) -> str:
+    if difference is None or difference["low"] is None:
+        return f"Better than chance; not compared with {name}."
+    if difference["low"] > 0:
+        return f"Better than {name}."
+    if difference["high"] < 0:
+        return f"Worse than {name}."
+    return f"No difference from {name} shown."
+
+
+def _beside_people(top_one: Mapping[str, Any], ceiling: Mapping[str, Any]) -> str:
+    if ceiling["value"] is None:
+        return ""
+    if top_one["high"] < ceiling["value"]:
+        return "Below the human ceiling: people agree with each other oftener."
+    if top_one["low"] > ceiling["value"]:
+        return "Above the human ceiling."
+    return "As near to people as people are to each other: the human ceiling lies within the interval."
+
+
+def _snapshot_of(run: Run, reporter: Reporter) -> Snapshot:
+    """The votes of the run, frozen at its first attempt: later ones see the same."""
+    if run.snapshot is None:
+        reporter.stage("freezing the votes")
+        snapshot = take_snapshot(campaign=run.campaign)
+        reporter.record(snapshot=snapshot, is_synthetic=run.is_synthetic or snapshot.is_synthetic)
+        reporter.say(
+            f"{snapshot.train_choices} choices to train on, {snapshot.test_choices} to test on,"
+            f" {snapshot.prompts} prompts, {snapshot.annotators} people."
+        )
+        return snapshot
+    return run.snapshot
+
+
+def _result(
+    run: Run,
+    reporter: Reporter,
+    workdir: Path,
+    config: Any,
+    choices: Sequence[Choice],
+    base_folder: Path,
+    snapshot: Snapshot,
+    train: Any,
+) -> "TrainingResult":
+    from worker.classifier.loop import TrainingCancelled  # slow import
+
+    try:
+        result: TrainingResult = train(
+            config,
+            choices,
+            image_opener(choices),
+            base_folder,
+            workdir,
+            _Teller(reporter).tell,
+            reporter.should_stop,
+            device=None if settings.DEVICE == "auto" else settings.DEVICE,
+            is_synthetic=run.is_synthetic or snapshot.is_synthetic,
+        )
+    except TrainingCancelled as error:
+        raise RunStopped from error
+    return result
+
+
+class _Teller:
+    """Passes on what a training loop tells to the run."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._stage = ""
+        self._has_trained = False
+
+    def tell(self, report: "StepReport") -> None:
+        if report.stage != self._stage:
+            self._stage = report.stage
+            self._reporter.stage(report.stage)
+        if report.note:
+            self._reporter.say(report.note)
+        if self._has_trained and report.stage != "training":
+            return  # the run keeps showing how many steps its training had
+        self._has_trained = report.stage == "training"
+        figures = {"loss": report.loss, "learning_rate": report.learning_rate}
+        known = {name: value for name, value in figures.items() if value is not None}
+        self._reporter.step(report.step, report.total, **known)
+
+
+def _publish(result: Path, folder: Path) -> Path:
+    """Copy an artefact from the run's own folder to where versions are kept: whole or not at all."""
+    with checkpoints.whole_or_absent(folder) as unfinished:
+        shutil.copytree(result, unfinished, dirs_exist_ok=True)
+    return folder
+
+
+def _remove_unregistered(folder: Path) -> None:
+    """Drop what earlier attempts of this run published and didn't live to register."""
+    for other in folder.parent.iterdir():
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _figures_of_version_in_use(
+    family: str, folder: Path, choices: Sequence[Choice], reporter: Reporter
+) -> dict[str, Any] | None:
+    """How the new scorer does beside the one in use, on the same test choices; None where none is in use."""
+    from scoring import metrics  # slow import
+    from scoring.hps import load_scorer  # slow import
+
+    current = current_version(family)
+    test = [choice for choice in choices if choice.split == "test" and choice.outcome != "all_bad"]
+    if current is None or not test:
+        return None
+    reporter.stage(f"comparing with {current}")
+    open_image = image_opener(test)
+    theirs = _scores(scorer_for(current), test, open_image)
+    ours = _scores(load_scorer(folder), test, open_image)
+    return {
+        "version": str(current),
+        "top_one": metrics.top_one_accuracy(test, theirs, name=f"top-1 of n, {current}").to_record(),
+        "difference": metrics.top_one_difference(
+            test, ours, theirs, name=f"top-1 of n, difference to {current}"
+        ).to_record(),
+    }
+
+
+def _scores(scorer: Any, choices: Sequence[Choice], open_image: Any) -> list[list[float]]:
+    pairs = ((open_image(key), choice.prompt) for choice in choices for key in choice.images)
+    scores = iter(scorer.score_pairs(pairs))
+    return [[next(scores) for _ in choice.images] for choice in choices]

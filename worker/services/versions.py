@@ -1,0 +1,199 @@
+"""Model versions: registered from an artefact, put into use, rolled back."""
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import connection, transaction
+from django.db.models import Max
+
+from scoring import checkpoints
+from scoring.checkpoints import CheckpointRejected
+from worker.models import ModelVersion, Promotion, Run, Snapshot
+from worker.queries import previous_version
+
+if TYPE_CHECKING:
+    from scoring.hps import Scorer
+
+
+class VersionRejected(ValueError):
+    """The artefact of a version is not whole; the message says what is wrong with it."""
+
+
+class NothingToRollBackTo(ValueError):
+    """No other version of the family was in use before."""
+
+
+class UnableToLoadScorer(ValueError):
+    """The version is no scorer."""
+
+
+def register_version(
+    *,
+    family: str,
+    folder: Path,
+    manifest: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    run: Run | None = None,
+    snapshot: Snapshot | None = None,
+    is_synthetic: bool,
+) -> ModelVersion:
+    """Give an artefact that stands on disk the next number of its family.
+
+    Registering the artefact of the same run again gives back the version it has.
+
+    Raises:
+        VersionRejected: the folder holds no whole artefact.
+    """
+    sha256 = _verified(folder)
+    with transaction.atomic():
+        _take_turns(family)
+        if run is not None and (known := ModelVersion.objects.filter(run=run).first()):
+            return known
+        last = ModelVersion.objects.filter(family=family).aggregate(last=Max("number"))["last"] or 0
+        version = ModelVersion.objects.create(
+            family=family,
+            number=last + 1,
+            folder=_stored_path(folder),
+            sha256=sha256,
+            manifest=dict(manifest),
+            metrics=dict(metrics),
+            run=run,
+            snapshot=snapshot,
+            is_synthetic=is_synthetic,
+        )
+    version.refresh_from_db()
+    return version
+
+
+def register_base_models(*, folders: Iterable[Path] | None = None) -> list[ModelVersion]:
+    """Make the CLIP models that trainings start from known as scorers of their own, the first one in use.
+
+    Calling it again changes nothing.
+
+    Args:
+        folders: artefacts of kind `clip`; by default those of settings.BASE_MODELS that are on this machine.
+
+    Returns:
+        Their versions, in the order given.
+
+    Raises:
+        VersionRejected: one of them is damaged.
+    """
+    versions = []
+    for folder in folders if folders is not None else _base_clips():
+        with transaction.atomic():
+            _take_turns(ModelVersion.Family.CLIP)
+            sha256 = _verified(folder)
+            version = ModelVersion.objects.filter(family=ModelVersion.Family.CLIP, sha256=sha256).first()
+            if version is None:
+                manifest = checkpoints.read_manifest(folder)
+                version = register_version(
+                    family=ModelVersion.Family.CLIP,
+                    folder=folder,
+                    manifest=manifest,
+                    metrics=manifest.get("metrics", {}),
+                    is_synthetic=bool(manifest.get("is_synthetic", False)),
+                )
+            if not ModelVersion.objects.current().filter(family=ModelVersion.Family.CLIP).exists():
+                version = promote_version(version=version, reason="the first of its family")
+        versions.append(version)
+    return versions
+
+
+def promote_version(*, version: ModelVersion, by: AbstractBaseUser | None = None, reason: str = "") -> ModelVersion:
+    """Put a version into use in place of the one that is; a version in use already stays so.
+
+    Where the artefact can be read from this machine it must be whole; a web process that doesn't share the disk of
+    the workers relies on the check made when it was registered.
+
+    Raises:
+        VersionRejected: the artefact was changed or cut off since it was registered.
+    """
+    folder = folder_of(version)
+    if folder.is_dir() and _verified(folder) != version.sha256:
+        raise VersionRejected(f"{version}: the manifest is not the one that was registered; train it again.")
+    with transaction.atomic():
+        _take_turns(version.family)
+        replaced = ModelVersion.objects.current().select_for_update().filter(family=version.family).first()
+        if replaced is None or replaced.pk != version.pk:
+            ModelVersion.objects.filter(family=version.family, is_current=True).update(is_current=False)
+            ModelVersion.objects.filter(pk=version.pk).update(is_current=True)
+            Promotion.objects.create(version=version, replaced=replaced, by=by, reason=reason[:300])
+    version.refresh_from_db()
+    return version
+
+
+def roll_back(*, family: str, by: AbstractBaseUser | None = None) -> ModelVersion:
+    """Put the version that was in use before the current one into use again; further back with each call.
+
+    Raises:
+        NothingToRollBackTo: there is none.
+        VersionRejected: its artefact is not whole any more.
+    """
+    with transaction.atomic():
+        _take_turns(family)
+        previous = previous_version(family)
+        if previous is None:
+            raise NothingToRollBackTo("No other version of this family was in use before.")
+        return promote_version(version=previous, by=by, reason="rolled back")
+
+
+def folder_of(version: ModelVersion) -> Path:
+    """Where the artefact of a version stands on this machine, if it does."""
+    return Path(settings.ARTEFACTS_DIR) / version.folder
+
+
+def scorer_for(version: ModelVersion) -> "Scorer":
+    """The scorer of a version, loaded once per process.
+
+    Raises:
+        UnableToLoadScorer: adapters don't score.
+        CheckpointRejected: the artefact is missing or damaged.
+    """
+    if version.family == ModelVersion.Family.ADAPTER:
+        raise UnableToLoadScorer(f"{version} is an adapter; choose a version that scores.")
+    return _load_scorer(folder_of(version), version.sha256)
+
+
+@functools.lru_cache(maxsize=4)
+def _load_scorer(folder: Path, _sha256: str) -> "Scorer":
+    from scoring.hps import load_scorer  # slow import
+
+    device = None if settings.DEVICE == "auto" else settings.DEVICE
+    return load_scorer(folder, device)
+
+
+def _verified(folder: Path) -> str:
+    """SHA-256 of the manifest of an artefact whose weights are what the manifest says."""
+    try:
+        manifest = checkpoints.read_manifest(folder)
+        weights = manifest.get("weights", {})
+        file = folder / weights.get("file", checkpoints.WEIGHTS)
+        if checkpoints.file_sha256(file) != weights.get("sha256"):
+            raise VersionRejected(f"{file.name} of {folder.name} is not what its manifest says; train it again.")
+        return checkpoints.file_sha256(folder / checkpoints.MANIFEST)
+    except (CheckpointRejected, OSError) as error:
+        raise VersionRejected(f"The artefact {folder.name} can't be read: {error}") from error
+
+
+def _base_clips() -> list[Path]:
+    folders = [Path(folder) for folder in settings.BASE_MODELS.values()]
+    present = [folder for folder in folders if (folder / checkpoints.MANIFEST).is_file()]
+    return [folder for folder in present if checkpoints.read_manifest(folder).get("kind") == "clip"]
+
+
+def _stored_path(folder: Path) -> str:
+    """Relative to the folder of artefacts where it lies in there, so that other machines find it too."""
+    root = Path(settings.ARTEFACTS_DIR).resolve()
+    path = folder.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _take_turns(family: str) -> None:
+    """Until this transaction ends, nobody else numbers or promotes versions of this family."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"versions of {family}"])
