@@ -45,12 +45,19 @@ def run_together(commands: Commands) -> None:
     Raises:
         ChildEnded: one ended by itself.
     """
+    with running(commands) as children:
+        _wait_for_the_first_to_end(children)
+
+
+@contextlib.contextmanager
+def running(commands: Commands) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Programs that run while the block does, by name; afterwards none of them runs."""
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, command in commands.items():
             # Sessions of their own: Ctrl-C comes to this process alone, which passes it on.
             children[name] = subprocess.Popen(command, cwd=settings.BASE_DIR, start_new_session=True)  # noqa: S603
-        _wait_for_the_first_to_end(children)
+        yield children
     finally:
         _stop(list(children.values()))
 

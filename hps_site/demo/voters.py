@@ -1,0 +1,65 @@
+"""Simulated annotators at work: they claim and vote through the same services as a browser."""
+
+import uuid
+from functools import partial
+
+import numpy as np
+from tqdm import tqdm
+
+from annotations.models import Annotator, Campaign, Image, Outcome, Slot
+from annotations.services.voting import claim_slots, record_vote
+from hps_site.demo.pictures import pixels_of
+from hps_site.demo.simulator import SimulatedAnnotator
+from hps_site.demo.truth import utility
+from hps_site.demo.world import open_annotators
+
+CLAIMS_AT_ONCE = 5
+
+
+class TrueQualities:
+    """The hidden quality of each image, looked at once. Only the simulated people know it."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, float] = {}
+
+    def of(self, order: list[int]) -> np.ndarray:
+        """Utilities of the images in the order shown: (n,) float64."""
+        unknown = Image.objects.select_related("prompt").filter(id__in=set(order) - set(self._known))
+        self._known |= {image.pk: utility(pixels_of(image), image.prompt.text) for image in unknown}
+        return np.array([self._known[image_id] for image_id in order])
+
+
+def vote_until_done(*, campaign: Campaign, panel: list[SimulatedAnnotator]) -> int:
+    """Let everyone in turn claim and vote until nothing is left for anyone; gives the number of votes."""
+    people = open_annotators([person.name for person in panel])
+    qualities = TrueQualities()
+    wanted = campaign.slots.exclude(state=Slot.State.DONE).count()
+    at_work = [(person, people[person.name]) for person in panel]
+    votes = 0
+    with tqdm(total=wanted, desc="simulated votes", unit="vote") as bar:
+        while at_work:
+            counts = [_vote_on_claims(campaign, person, annotator, qualities) for person, annotator in at_work]
+            at_work = [pair for pair, count in zip(at_work, counts, strict=True) if count]
+            votes += sum(counts)
+            bar.update(sum(counts))
+    return votes
+
+
+def _vote_on_claims(
+    campaign: Campaign, person: SimulatedAnnotator, annotator: Annotator, qualities: TrueQualities
+) -> int:
+    slots = claim_slots(annotator=annotator, campaign=campaign, count=CLAIMS_AT_ONCE)
+    public_ids = dict(
+        Image.objects.filter(id__in={image_id for slot in slots for image_id in slot.order or []}).values_list(
+            "id", "public_id"
+        )
+    )
+    for slot in slots:
+        order = slot.order or []
+        answer = person.choose(qualities.of(order))
+        say = partial(record_vote, annotator=annotator, token=slot.token, idempotency_key=uuid.uuid4(), shown_ms=1500)
+        if isinstance(answer, str):
+            say(outcome=Outcome(answer))
+        else:
+            say(outcome=Outcome.CHOICE, image=public_ids[order[answer]])
+    return len(slots)
