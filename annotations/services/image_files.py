@@ -45,8 +45,8 @@ class ImageRejected(Exception):
 
 
 @dataclass(frozen=True)
-class CheckedImage:
-    """An upright picture that decodes, and the bytes to store."""
+class ImageFacts:
+    """What is known of an upright picture that decodes."""
 
     sha256: str
     """Of the stored bytes, 64 hexadecimal digits."""
@@ -54,6 +54,12 @@ class CheckedImage:
     """JPEG, PNG or WEBP."""
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class CheckedImage(ImageFacts):
+    """A picture with the bytes to store."""
+
     bytes: builtins.bytes
 
 
@@ -130,7 +136,7 @@ def orientation_of(picture: Picture) -> int:
     try:
         exif.load(picture.exif)
         orientation = exif.get(ORIENTATION_TAG, 1)
-    except Exception:  # a broken EXIF block tells nothing; the picture itself may be sound
+    except Exception:  # noqa: BLE001 - a broken EXIF block tells nothing, and the picture may be sound
         return 1
     return orientation if orientation in range(1, 9) else 1
 

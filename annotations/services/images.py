@@ -10,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 
 from annotations.models import Generator, Image, Prompt, Split, image_path, text_sha256
-from annotations.services.image_files import CheckedImage, ImageRejected, read_image
+from annotations.services.image_files import CheckedImage, ImageFacts, ImageRejected, read_image
 
 __all__ = [
     "CheckedImage",
@@ -21,7 +21,9 @@ __all__ = [
     "existing_images",
     "existing_prompts",
     "get_or_create_generator",
+    "get_or_create_generators",
     "get_or_create_prompts",
+    "is_storable",
     "read_image",
     "record_images",
     "store_file",
@@ -64,7 +66,7 @@ def store_images(*, items: Iterable[ImageItem]) -> list[Image]:
         checked = read_image(item.content)
         store_file(checked=checked)
         image = unsaved_image(
-            checked=checked, prompt=item.prompt, generator=item.generator, seed=item.seed, settings=item.settings
+            facts=checked, prompt=item.prompt, generator=item.generator, seed=item.seed, settings=item.settings
         )
         unsaved.append(image)
     return record_images(images=unsaved)
@@ -72,7 +74,7 @@ def store_images(*, items: Iterable[ImageItem]) -> list[Image]:
 
 def unsaved_image(
     *,
-    checked: CheckedImage,
+    facts: ImageFacts,
     prompt: Prompt,
     generator: Generator | None = None,
     seed: int | None = None,
@@ -84,10 +86,10 @@ def unsaved_image(
         generator=generator,
         seed=seed,
         settings=settings or {},
-        sha256=checked.sha256,
-        format=checked.format,
-        width=checked.width,
-        height=checked.height,
+        sha256=facts.sha256,
+        format=facts.format,
+        width=facts.width,
+        height=facts.height,
     )
     image.file.name = image_path(image, "")
     return image
@@ -129,8 +131,7 @@ def get_or_create_prompts(
 ) -> dict[str, Prompt]:
     """Prompts by their texts. Source, tags and split are given to new ones only.
 
-    Args:
-        split: the side on which new prompts fall; without it, each text's own hash decides.
+    Without a split, each new text's own hash decides on which side it falls.
 
     Raises:
         PromptRejected: a text that cannot be a prompt.
@@ -158,7 +159,8 @@ def existing_prompts(*, texts: Iterable[str]) -> dict[str, Prompt]:
 
 
 def check_prompt_text(text: str) -> None:
-    """
+    """Lets a text pass that can be a prompt.
+
     Raises:
         PromptRejected: a text that is blank, too long, or that the database cannot hold.
     """
@@ -186,6 +188,18 @@ def get_or_create_generator(
         name=name, defaults={"description": description, "settings": settings or {}, "is_synthetic": is_synthetic}
     )
     return generator
+
+
+@transaction.atomic
+def get_or_create_generators(*, names: Iterable[str], is_synthetic: bool = False) -> dict[str, Generator]:
+    """Generators by their names; `is_synthetic` is given to new ones only."""
+    names = list(dict.fromkeys(names))
+    Generator.objects.bulk_create(
+        (Generator(name=name, is_synthetic=is_synthetic) for name in names), batch_size=BATCH, ignore_conflicts=True
+    )
+    return {
+        generator.name: generator for batch in batches(names) for generator in Generator.objects.filter(name__in=batch)
+    }
 
 
 def batches(values: Iterable[str]) -> Iterator[list[str]]:

@@ -35,8 +35,7 @@ def create_tasks(
 ) -> list[Task]:
     """Tasks with open slots, in the order of the sets. A set that the campaign has already keeps its task and slots.
 
-    Args:
-        votes: slots per task; without it, as many as the campaign wants.
+    A new task gets `votes` slots, or as many as the campaign wants.
 
     Raises:
         UnableToCreateTasks: a set doesn't fit; nothing is made.
@@ -96,7 +95,8 @@ def record_tasks(
 
 
 def check_set(candidates: CandidateSet, number: int) -> None:
-    """
+    """Lets a set pass that makes a task.
+
     Raises:
         UnableToCreateTasks: the images are too few, too many, twice the same, or not all of the prompt.
     """
@@ -123,4 +123,4 @@ def existing_tasks(campaign: Campaign, purpose: Task.Purpose, hashes: list[str])
 
 def queue_place(number: int) -> int:
     """A random place in the queue, breadth first: every task gets its first vote before any gets its second."""
-    return min(number, LAST_ROUND) << RANDOM_BITS | random.getrandbits(RANDOM_BITS)
+    return (min(number, LAST_ROUND) << RANDOM_BITS) + random.getrandbits(RANDOM_BITS)

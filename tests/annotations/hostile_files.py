@@ -14,17 +14,17 @@ DAMAGED = "it does not decode; the file is damaged"
 OTHER_FORMAT = "it is not a JPEG, PNG or WebP file"
 
 
-def encoded(format: str, *, size: tuple[int, int] = (24, 16), **options: object) -> bytes:
+def encoded(form: str, *, size: tuple[int, int] = (24, 16), **options: object) -> bytes:
     """A small gradient in any format that Pillow writes."""
     buffer = io.BytesIO()
-    PIL.Image.linear_gradient("L").resize(size).convert("RGB").save(buffer, format, **options)
+    PIL.Image.linear_gradient("L").resize(size).convert("RGB").save(buffer, form, **options)
     return buffer.getvalue()
 
 
-def animation(format: str) -> bytes:
+def animation(form: str) -> bytes:
     frames = [PIL.Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
     buffer = io.BytesIO()
-    frames[0].save(buffer, format, save_all=True, append_images=frames[1:])
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
     return buffer.getvalue()
 
 

@@ -105,35 +105,35 @@ def test_read_image_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         read_image(tmp_path)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
-def test_read_image_keeps_a_clean_file_byte_for_byte(format: str) -> None:
-    content = encoded(format)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_read_image_keeps_a_clean_file_byte_for_byte(form: str) -> None:
+    content = encoded(form)
 
     checked = read_image(content)
 
     assert checked.bytes == content
-    assert (checked.format, checked.width, checked.height) == (format, 24, 16)
+    assert (checked.format, checked.width, checked.height) == (form, 24, 16)
     assert checked.sha256 == hashlib.sha256(content).hexdigest()
 
 
-def with_metadata(format: str) -> bytes:
+def with_metadata(form: str) -> bytes:
     """An image that says everything a file can say besides its pixels."""
     exif = PIL.Image.Exif()
     exif[0x010E] = CANARY.decode()
     exif.get_ifd(0x8825)[0x001D] = CANARY.decode()  # a GPS field
     options: dict[str, object] = {"exif": exif, "icc_profile": CANARY * 9}
-    if format == "PNG":
+    if form == "PNG":
         text = png_chunk(b"tEXt", b"parameters\0" + CANARY) + png_chunk(b"iTXt", b"XML\0\0\0\0\0" + CANARY)
-        content = encoded(format, **options)
+        content = encoded(form, **options)
         return content[:33] + text + content[33:]
-    if format == "JPEG":
+    if form == "JPEG":
         options["comment"] = CANARY
-    return encoded(format, **options, xmp=CANARY)
+    return encoded(form, **options, xmp=CANARY)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
-def test_read_image_takes_out_metadata_and_tail_and_touches_no_pixel(format: str) -> None:
-    content = with_metadata(format) + CANARY + b"<?php"
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_read_image_takes_out_metadata_and_tail_and_touches_no_pixel(form: str) -> None:
+    content = with_metadata(form) + CANARY + b"<?php"
     assert content.count(CANARY) >= 3
 
     checked = read_image(content)
@@ -154,9 +154,9 @@ def test_read_image_takes_out_metadata_and_tail_and_touches_no_pixel(format: str
     }
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
-def test_read_image_gives_the_same_bytes_for_the_same_input_and_for_its_own_output(format: str) -> None:
-    content = with_metadata(format)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_read_image_gives_the_same_bytes_for_the_same_input_and_for_its_own_output(form: str) -> None:
+    content = with_metadata(form)
 
     first, second = read_image(content), read_image(content)
 
@@ -178,7 +178,7 @@ def test_read_image_encodes_anew_what_hides_data_behind_the_pixels_of_a_png() ->
 
 
 @pytest.mark.parametrize(
-    ("format", "mode", "colour", "stored_mode", "stored_colour"),
+    ("form", "mode", "colour", "stored_mode", "stored_colour"),
     [
         ("PNG", "1", 1, "L", 255),
         ("PNG", "LA", (90, 128), "RGBA", (90, 90, 90, 128)),
@@ -191,18 +191,18 @@ def test_read_image_encodes_anew_what_hides_data_behind_the_pixels_of_a_png() ->
     ],
 )
 def test_read_image_stores_plain_8_bit_pictures(
-    format: str, mode: str, colour: object, stored_mode: str, stored_colour: object
+    form: str, mode: str, colour: object, stored_mode: str, stored_colour: object
 ) -> None:
     buffer = io.BytesIO()
-    PIL.Image.new(mode, (4, 3), colour).save(buffer, format)
+    PIL.Image.new(mode, (4, 3), colour).save(buffer, form)
 
     stored = PIL.Image.open(io.BytesIO(read_image(buffer.getvalue()).bytes))
 
-    assert (stored.format, stored.mode, stored.size) == (format, stored_mode, (4, 3))
+    assert (stored.format, stored.mode, stored.size) == (form, stored_mode, (4, 3))
     assert stored.getpixel((0, 0)) == stored_colour
 
 
-def oriented(orientation: int, format: str) -> bytes:
+def oriented(orientation: int, form: str) -> bytes:
     """The same upright picture, turned as a camera would store it with this EXIF orientation."""
     upright = PIL.Image.new("RGB", (24, 16), "white")
     upright.paste("red", (0, 0, 12, 8))
@@ -221,14 +221,14 @@ def oriented(orientation: int, format: str) -> bytes:
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     buffer = io.BytesIO()
-    picture.save(buffer, format, exif=exif, **({"quality": 95} if format == "JPEG" else {"lossless": True}))
+    picture.save(buffer, form, exif=exif, **({"quality": 95} if form == "JPEG" else {"lossless": True}))
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(10))
-def test_read_image_turns_the_picture_upright(format: str, orientation: int) -> None:
-    checked = read_image(oriented(orientation, format))
+def test_read_image_turns_the_picture_upright(form: str, orientation: int) -> None:
+    checked = read_image(oriented(orientation, form))
 
     stored = PIL.Image.open(io.BytesIO(checked.bytes)).convert("RGB")
     assert (checked.width, checked.height) == stored.size == (24, 16)
