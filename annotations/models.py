@@ -118,7 +118,9 @@ class Image(models.Model):
         indexes = [models.Index(fields=["sha256"], name="image_sha256")]
         constraints = [
             models.UniqueConstraint(
-                fields=["prompt", "generator", "sha256"], name="image_once_per_prompt_and_generator", nulls_distinct=False
+                fields=["prompt", "generator", "sha256"],
+                name="image_once_per_prompt_and_generator",
+                nulls_distinct=False,
             ),
             models.CheckConstraint(condition=Q(width__gt=0, height__gt=0), name="image_has_pixels"),
         ]
@@ -186,7 +188,8 @@ class Campaign(models.Model):
         verbose_name_plural = _("campaigns")
         constraints = [
             models.CheckConstraint(
-                condition=Q(candidates__gte=MIN_CANDIDATES, candidates__lte=MAX_CANDIDATES), name="campaign_candidates_2_to_9"
+                condition=Q(candidates__gte=MIN_CANDIDATES, candidates__lte=MAX_CANDIDATES),
+                name="campaign_candidates_2_to_9",
             ),
             models.CheckConstraint(condition=Q(votes_per_task__gte=1), name="campaign_wants_votes"),
         ]
@@ -205,7 +208,12 @@ class Campaign(models.Model):
     def outcomes(self) -> list["Outcome"]:
         """What may be said of a task of this campaign, in the order of the buttons."""
         optional = [(self.allows_tie, Outcome.TIE), (self.allows_all_bad, Outcome.ALL_BAD)]
-        return [Outcome.CHOICE, *(outcome for is_allowed, outcome in optional if is_allowed), Outcome.SKIP, Outcome.FLAG]
+        return [
+            Outcome.CHOICE,
+            *(outcome for is_allowed, outcome in optional if is_allowed),
+            Outcome.SKIP,
+            Outcome.FLAG,
+        ]
 
 
 class Invite(models.Model):
@@ -224,7 +232,9 @@ class Invite(models.Model):
         verbose_name = _("invite")
         verbose_name_plural = _("invites")
         constraints = [
-            models.CheckConstraint(condition=Q(max_uses=None) | Q(uses__lte=F("max_uses")), name="invite_uses_within_max"),
+            models.CheckConstraint(
+                condition=Q(max_uses=None) | Q(uses__lte=F("max_uses")), name="invite_uses_within_max"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -348,9 +358,7 @@ class Slot(models.Model):
         Annotator, models.PROTECT, verbose_name=_("annotator"), null=True, blank=True, related_name="slots"
     )
     token = models.UUIDField(_("claim token"), unique=True, null=True, blank=True)
-    order = ArrayField(
-        models.BigIntegerField(), verbose_name=_("image ids in the order shown"), null=True, blank=True
-    )
+    order = ArrayField(models.BigIntegerField(), verbose_name=_("image ids in the order shown"), null=True, blank=True)
     leased_at = models.DateTimeField(_("leased at"), null=True, blank=True)
     lease_until = models.DateTimeField(_("leased until"), null=True, blank=True)
 
