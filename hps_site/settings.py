@@ -41,7 +41,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.staticfiles",
+    "hps_site.apps.CollectedFilesConfig",
     "django.contrib.postgres",
     "django.contrib.humanize",
     "rest_framework",
@@ -201,7 +201,12 @@ MEDIA_ACCEL_PREFIX = environment.text("MEDIA_ACCEL_PREFIX")
 FILE_UPLOAD_PERMISSIONS = 0o640
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o750
 
-_static = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+_collected = {
+    "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage",
+    # Unlike uploads, static files are for everyone, and often collected by another user than serves them.
+    "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
+}
+_in_place = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 _folder = {"BACKEND": "django.core.files.storage.FileSystemStorage"}
 _bucket = {
     "BACKEND": "storages.backends.s3.S3Storage",
@@ -214,7 +219,7 @@ _bucket = {
 }
 STORAGES = {
     "default": _bucket if MEDIA_BUCKET else _folder,
-    "staticfiles": {"BACKEND": _static if STATIC_ROOT else "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": _collected if STATIC_ROOT else _in_place,
 }
 
 # Security

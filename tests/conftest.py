@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pytest_django import Settings
@@ -18,6 +19,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from django.conf import settings as django_settings
 
 from hps_site import embedded
+from tests.browser import chromium_path
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 SHARED_DATA = Path(os.environ.get("HPS_SITE_SHARED_DATA") or ROOT.parent / "shared" / "data")
 _use_of_servers = pytest.StashKey[embedded.Use | None]()
@@ -84,3 +89,26 @@ def _empty_cache() -> Iterator[None]:
 def shared_data() -> Path:
     """The folder of real data; a test that asks for it is left out where there is none."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium, started once per module. Its event loop would make Django refuse the database, hence the variable."""
+    from playwright.sync_api import sync_playwright
+
+    with pytest.MonkeyPatch.context() as monkeypatch, sync_playwright() as playwright:
+        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        chromium = playwright.chromium.launch(
+            executable_path=chromium_path(),
+            # A sandbox of its own needs rights that containers do not give, and they have a small /dev/shm.
+            args=["--no-sandbox", "--disable-dev-shm-usage"],
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> Iterator["Page"]:
+    """A window without cookies."""
+    with browser.new_context() as context:
+        yield context.new_page()

@@ -1,0 +1,53 @@
+# The commands of this repository: `make` lists them.
+
+VENV = .venv
+RUN = $(VENV)/bin/python
+STAMP = $(VENV)/.made-from-lock
+# Two at a time: the suite's own servers and browser need room as well.
+PYTEST = $(RUN) -m pytest -n 2
+
+.DEFAULT_GOAL = help
+.PHONY: help setup demo serve worker test test-fast lint fix bench toy-weights
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## make the environment in .venv, or bring it up to date
+
+$(STAMP): pyproject.toml requirements.lock deploy/make-environment
+	@deploy/make-environment $(VENV)
+	@touch $(STAMP)
+
+demo: $(STAMP) ## the whole loop on synthetic data, then the site (SERVE=0: without the site)
+	$(RUN) manage.py demo $(if $(filter 0,$(SERVE)),--no-serve)
+
+serve: $(STAMP) ## the site with its database and workers on http://127.0.0.1:8000
+	$(RUN) manage.py serve
+
+worker: $(STAMP) ## workers only, for a site that runs elsewhere with --without-worker
+	$(RUN) manage.py worker
+
+test: lint ## lint, then every test, in the browser too
+	@deploy/ensure-chromium
+	$(PYTEST)
+
+test-fast: $(STAMP) ## the tests that need no browser and little time
+	$(PYTEST) -m "not gpu and not e2e and not slow"
+
+lint: $(STAMP) ## style, types, layers, templates, migrations; changes nothing
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check --quiet .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/djlint --quiet --lint templates
+	$(VENV)/bin/mypy
+	$(RUN) manage.py makemigrations --check --dry-run
+
+fix: $(STAMP) ## repair the style where a program can
+	$(VENV)/bin/ruff check --fix --quiet . || true
+	$(VENV)/bin/ruff format .
+
+bench: $(STAMP) ## measure what the README claims of speed
+	$(RUN) manage.py bench
+
+toy-weights: $(STAMP) ## make the two tiny base models anew, from nothing
+	$(RUN) manage.py make_toy_weights
