@@ -97,7 +97,9 @@ class AdapterConfig:
         if self.regularisation_per_labelled < 0 or (self.non_preferred_per_preferred or 0) < 0:
             raise AdapterConfigRejected("The shares of regularisation and of non-preferred images can't be negative.")
         if self.batch_size % self.batch_pieces:
-            raise AdapterConfigRejected(f"{self.batch_pieces} equal pieces of a batch of {self.batch_size} don't exist.")
+            raise AdapterConfigRejected(
+                f"{self.batch_pieces} equal pieces of a batch of {self.batch_size} don't exist."
+            )
         if not self.layers:
             raise AdapterConfigRejected("An adapter needs at least one kind of layer.")
 

@@ -98,9 +98,7 @@ def _example(image: LabelledImage) -> Example:
     return Example(image.image, image.prompt, Kind(image.label.value))
 
 
-def _balanced(
-    labelled: Sequence[LabelledImage], share: float | None, rng: np.random.Generator
-) -> list[LabelledImage]:
+def _balanced(labelled: Sequence[LabelledImage], share: float | None, rng: np.random.Generator) -> list[LabelledImage]:
     preferred = [image for image in labelled if image.label == Label.PREFERRED]
     non_preferred = [image for image in labelled if image.label == Label.NON_PREFERRED]
     if share is not None:

@@ -1,4 +1,4 @@
-"""Every image and every caption through the frozen parts of the model once: latents and text embeddings, kept on disk."""
+"""Every image and caption through the frozen parts of the model once: latents and text embeddings, kept on disk."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

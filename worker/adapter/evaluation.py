@@ -85,7 +85,8 @@ def _gain(places: list[int], prompts: list[str], loss: Loss, config: AdapterConf
 
 def report(before: dict[Kind, MarkGain], after: dict[Kind, MarkGain]) -> dict[str, object]:
     """The part `mark` of an adapter's metrics; `was_learnt` is true where the interval of the gain on non-preferred
-    images lies above 0 and the gain exceeds that on preferred images."""
+    images lies above 0 and the gain exceeds that on preferred images.
+    """
     marked, other = after.get(Kind.NON_PREFERRED), after.get(Kind.PREFERRED)
     was_learnt = marked is not None and marked.is_above_zero and (other is None or marked.gain > other.gain)
     return {

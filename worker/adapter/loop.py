@@ -12,7 +12,7 @@ from torch.nn import functional
 from scoring import backend, checkpoints, training_state
 from worker.adapter import evaluation
 from worker.adapter.config import AdapterConfig
-from worker.adapter.data import ExampleSet, batch_at
+from worker.adapter.data import ExampleSet, Kind, batch_at
 from worker.adapter.encoding import Encoded, OpenImage, encode
 from worker.generation.pipeline import load_pipeline
 
@@ -67,7 +67,7 @@ def train(
     open_image: OpenImage,
     base_folder: Path,
     out_folder: Path,
-    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_step: Callable[[StepReport], None] = lambda _report: None,
     should_stop: Callable[[], bool] = lambda: False,
     *,
     device: str | None = None,
@@ -135,7 +135,9 @@ def train(
             _keep(unet, optimizer, out_folder / "steps", step + 1, identity)
 
     metrics = {"examples": examples.counts(), "mark": _measure(unet, scheduler, encoded, examples, config)}
-    manifest = _write(out_folder / "model", unet, {**identity, "metrics": metrics, "mark": config.mark, "seed": config.seed})
+    manifest = _write(
+        out_folder / "model", unet, {**identity, "metrics": metrics, "mark": config.mark, "seed": config.seed}
+    )
     return TrainingResult(out_folder / "model", manifest, metrics)
 
 
@@ -151,7 +153,7 @@ def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
 
 
 def _frozen_pipeline(base_folder: Path, device: torch.device) -> "StableDiffusionPipeline":
-    pipeline = load_pipeline(base_folder).to(device)
+    pipeline = load_pipeline(base_folder, device)
     dtype = backend.pick_dtype(device)
     if dtype != pipeline.unet.dtype:
         pipeline.to(dtype)
@@ -167,7 +169,7 @@ def _training_scheduler(pipeline: "StableDiffusionPipeline") -> "DDPMScheduler":
     scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
     if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
         raise BaseModelRejected(
-            f"The base model predicts {scheduler.config.prediction_type!r}; only epsilon and v_prediction can be adapted."
+            f"The base model predicts {scheduler.config.prediction_type!r}; epsilon and v_prediction can be adapted."
         )
     return scheduler
 
@@ -198,9 +200,7 @@ def _resume(unet: Any, optimizer: torch.optim.Optimizer, folder: Path, record: d
 
 
 def _keep(unet: Any, optimizer: torch.optim.Optimizer, folder: Path, step: int, record: dict[str, Any]) -> None:
-    training_state.write(
-        folder, step=step, tensors=training_state.optimizer_tensors(unet, optimizer), record=record
-    )
+    training_state.write(folder, step=step, tensors=training_state.optimizer_tensors(unet, optimizer), record=record)
 
 
 def _batch_loss(
@@ -213,8 +213,8 @@ def _batch_loss(
     for piece in batch.chunk(config.batch_pieces):
         dropped = torch.rand(len(piece), generator=noise) < config.caption_dropout
         captions = [
-            _caption(examples, int(place), config.mark, is_dropped)
-            for place, is_dropped in zip(piece, dropped.tolist(), strict=True)
+            _mark_alone(examples, place, config) if is_dropped else examples.training[place].caption(config.mark)
+            for place, is_dropped in zip(piece.tolist(), dropped.tolist(), strict=True)
         ]
         loss = _losses(unet, scheduler, encoded, piece, captions, noise).mean() / config.batch_pieces
         loss.backward()
@@ -222,9 +222,8 @@ def _batch_loss(
     return total
 
 
-def _caption(examples: ExampleSet, place: int, mark: str, is_dropped: bool) -> str:
-    caption = examples.training[place].caption(mark)
-    return caption.removesuffix(examples.training[place].prompt) if is_dropped else caption
+def _mark_alone(examples: ExampleSet, place: int, config: AdapterConfig) -> str:
+    return config.mark if examples.training[place].kind == Kind.NON_PREFERRED else ""
 
 
 def _losses(
@@ -255,9 +254,7 @@ def _measure(
     @torch.no_grad()
     def loss(places: torch.Tensor, captions: list[str], generator: torch.Generator) -> torch.Tensor:
         pieces = zip(places.split(config.batch_size), _split(captions, config.batch_size), strict=True)
-        return torch.cat(
-            [_losses(unet, scheduler, encoded, piece, words, generator).cpu() for piece, words in pieces]
-        )
+        return torch.cat([_losses(unet, scheduler, encoded, piece, words, generator).cpu() for piece, words in pieces])
 
     first = len(examples.training)
     after = evaluation.mark_gains(examples.evaluation, first, loss, config)

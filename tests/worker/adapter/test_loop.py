@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scoring import checkpoints
-from tests.worker.adapter.conftest import open_image
+from tests.worker.tiny_diffusion import open_image
 from worker.adapter import loop
 from worker.adapter.config import AdapterConfig
 from worker.adapter.data import Example, ExampleSet, Kind
@@ -40,8 +40,10 @@ def examples(pairs: int = 8, held_out: int = 4) -> ExampleSet:
         ]
 
     return ExampleSet(
-        tuple(example for number in range(pairs) for example in pair(number))
-        + (Example("good-other", "red other", Kind.REGULARISATION),),
+        (
+            *(example for number in range(pairs) for example in pair(number)),
+            Example("good-other", "red other", Kind.REGULARISATION),
+        ),
         tuple(example for number in range(pairs, pairs + held_out) for example in pair(number)),
     )
 
@@ -101,7 +103,6 @@ def test_train_changes_only_lora_weights(base_folder, tmp_path):
 def test_train_gives_weights_that_change_what_is_drawn(base_folder, tmp_path):
     run(base_folder, tmp_path / "adapter")
     pipeline = load_pipeline(base_folder)
-    pipeline.set_progress_bar_config(disable=True)
 
     def draw() -> np.ndarray:
         noise = torch.Generator().manual_seed(0)
@@ -247,7 +248,7 @@ def test_train_learns_from_a_base_that_predicts_noise(epsilon_folder, tmp_path):
 def test_train_refuses_a_base_that_predicts_neither_noise_nor_velocity(base_folder, tmp_path, monkeypatch):
     pipeline = load_pipeline(base_folder)
     pipeline.scheduler.register_to_config(prediction_type="sample")
-    monkeypatch.setattr(loop, "load_pipeline", lambda _folder: pipeline)
+    monkeypatch.setattr(loop, "load_pipeline", lambda _folder, _device: pipeline)
 
     with pytest.raises(BaseModelRejected, match="'sample'"):
         run(base_folder, tmp_path / "adapter")

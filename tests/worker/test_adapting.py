@@ -1,0 +1,143 @@
+"""An adapter run from the generator's images to a registered version."""
+
+import pytest
+
+from annotations.models import Split
+from tests.annotations.factories import make_generator
+from tests.worker.generators import claimed_run, make_images, make_scorers, make_tiny_generator
+from worker.adapter.data import NotEnoughImages
+from worker.generation.pipeline import load_pipeline
+from worker.models import ImageScore, ModelVersion, Run
+from worker.services.adapting import UnableToTrainAdapter, perform_adapter, verdict
+from worker.services.execution import RunStopped, StopReason
+from worker.services.scoring import UnknownScorer
+from worker.services.versions import folder_of
+
+QUICK = {
+    "steps": 2,
+    "batch_size": 4,
+    "rank": 2,
+    "alpha": 1.0,
+    "evaluation_share": 0.25,
+    "evaluation_draws": 1,
+    "checkpoint_every": 1,
+}
+
+
+@pytest.fixture
+def hps(db, tmp_path) -> ModelVersion:
+    return make_scorers(tmp_path / "clip")["hps"]
+
+
+def adapter_run(**config):
+    return claimed_run(Run.Kind.ADAPTER, QUICK | config)
+
+
+def test_perform_adapter_registers_what_it_trained(hps, tiny_diffusion, rung, tmp_path):
+    generator = make_tiny_generator()
+    make_images(32, generator)
+    make_images(8, generator, split=Split.TEST)
+    run, reporter = adapter_run()
+
+    metrics = perform_adapter(run, reporter, tmp_path / "work")
+
+    version = ModelVersion.objects.get(family="adapter")
+    run.refresh_from_db()
+    assert (str(version), version.run, version.is_synthetic, version.is_current) == ("adapter-1", run, True, False)
+    assert metrics == version.metrics
+    assert metrics["labels"] == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
+    assert metrics["examples"] == {"preferred": 6, "non_preferred": 6, "regularisation": 6}
+    assert metrics["verdict"] == verdict(metrics)
+    assert run.is_synthetic
+    assert version.manifest["config"]["steps"] == 2
+    assert ImageScore.objects.filter(version=hps).count() == 32
+    load_pipeline(tiny_diffusion).load_lora_weights(folder_of(version))
+
+
+def test_perform_adapter_again_after_registering_gives_the_same_version(hps, tiny_diffusion, rung, tmp_path):
+    make_images(32, make_tiny_generator())
+    run, reporter = adapter_run()
+    first = perform_adapter(run, reporter, tmp_path / "work")
+
+    assert perform_adapter(run, reporter, tmp_path / "work") == first
+    assert ModelVersion.objects.filter(family="adapter").count() == 1
+
+
+def test_perform_adapter_cancelled_publishes_nothing(hps, tiny_diffusion, rung, tmp_path, files):
+    make_images(32, make_tiny_generator())
+    run, reporter = adapter_run()
+    reporter.stop(StopReason.CANCELLED)
+
+    with pytest.raises(RunStopped):
+        perform_adapter(run, reporter, tmp_path / "work")
+
+    assert not ModelVersion.objects.filter(family="adapter").exists()
+    assert not (files / "artefacts" / "adapter").exists()
+
+
+def test_perform_adapter_takes_regularisation_from_another_generator(hps, tiny_diffusion, rung, tmp_path):
+    make_images(32, make_tiny_generator())
+    drawn = make_images(4, make_generator("drawn"))
+    run, reporter = adapter_run(generator="tiny", regularisation="drawn", regularisation_per_labelled=9.0)
+
+    metrics = perform_adapter(run, reporter, tmp_path / "work")
+
+    assert metrics["examples"]["regularisation"] == len(drawn)
+
+
+def test_perform_adapter_takes_by_default_the_generator_with_most_images_and_no_adapter(
+    hps, tiny_diffusion, rung, tmp_path
+):
+    make_images(8, make_tiny_generator("few"))
+    make_images(32, make_tiny_generator("many"))
+    make_images(40, make_generator("imported"))
+    make_images(40, make_tiny_generator("adapted", adapter="adapter-1"))
+    run, reporter = adapter_run()
+
+    assert perform_adapter(run, reporter, tmp_path / "work")["labels"]["images"] == 32
+
+
+def test_perform_adapter_of_scores_without_standouts_says_what_to_do(hps, tiny_diffusion, rung, tmp_path):
+    make_images(32, make_tiny_generator())
+    run, reporter = adapter_run(alpha=3.9)
+
+    with pytest.raises(NotEnoughImages, match=r"generate more images per prompt, or lower alpha \(3.9\)"):
+        perform_adapter(run, reporter, tmp_path / "work")
+
+
+def test_perform_adapter_without_images_or_generator_says_what_to_do(hps, rung, tmp_path):
+    run, reporter = adapter_run()
+    with pytest.raises(UnableToTrainAdapter, match="run generate_images first"):
+        perform_adapter(run, reporter, tmp_path)
+    make_images(8, make_tiny_generator(), split=Split.TEST)
+    with pytest.raises(UnableToTrainAdapter, match="no images of prompts on the training side"):
+        perform_adapter(run, reporter, tmp_path)
+    run.config["generator"] = "nobody"
+    with pytest.raises(UnableToTrainAdapter, match="no generator 'nobody'"):
+        perform_adapter(run, reporter, tmp_path)
+
+
+def test_perform_adapter_without_hps_says_what_to_do(db, rung, tmp_path):
+    make_images(8, make_tiny_generator())
+    run, reporter = adapter_run()
+
+    with pytest.raises(UnknownScorer, match="no scorer 'hps'"):
+        perform_adapter(run, reporter, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("is_learnt", "words"), [(True, "The mark was learnt: "), (False, "The mark was not learnt: ")]
+)
+def test_verdict_says_whether_the_mark_was_learnt(is_learnt, words):
+    gain = {"images": 9, "marked_loss": 0.19, "unmarked_loss": 0.2, "gain": 0.01, "gain_low": 0.004, "gain_high": 0.016}
+    mark = {"before": {}, "after": {"non_preferred": gain}, "was_learnt": is_learnt}
+
+    assert verdict({"mark": mark}) == (
+        f"{words}its gain on 9 held-out non-preferred images is +0.0100 [+0.0040, +0.0160] of 0.200."
+    )
+
+
+def test_verdict_of_too_few_images():
+    mark = {"before": {}, "after": {}, "was_learnt": False}
+
+    assert verdict({"mark": mark}) == "Too few images were held out to say whether the mark was learnt."

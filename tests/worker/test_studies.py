@@ -1,0 +1,133 @@
+"""The blind study: both arms from the same noise, on prompts no training saw, and nothing that tells them apart."""
+
+import json
+
+import pytest
+
+from annotations.models import Campaign, Candidate, Image, Split
+from annotations.queries import shown_claims
+from annotations.services.voting import claim_slots
+from tests.annotations.factories import make_annotator, make_prompt
+from tests.worker.generators import make_tiny_generator
+from worker.models import ModelVersion, Study
+from worker.services.studies import UnableToCreateStudy, create_study
+from worker.services.versions import register_version
+
+
+@pytest.fixture
+def adapter(db, tiny_diffusion, files) -> ModelVersion:
+    """A version with an adapter whose matrices are not zero."""
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    from scoring import checkpoints
+    from worker.adapter.loop import WEIGHTS
+    from worker.generation.pipeline import load_pipeline
+
+    pipeline = load_pipeline(tiny_diffusion)
+    pipeline.unet.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "to_v"]))
+    folder = files / "artefacts" / "adapter" / "one"
+    pipeline.save_lora_weights(folder, unet_lora_layers=get_peft_model_state_dict(pipeline.unet))
+    manifest = {
+        "kind": "adapter",
+        "mark": "Weird image. ",
+        "format": checkpoints.FORMAT,
+        "weights": {"file": WEIGHTS, "sha256": checkpoints.file_sha256(folder / WEIGHTS)},
+    }
+    checkpoints.write_json(folder / "manifest.json", manifest)
+    return register_version(family="adapter", folder=folder, manifest=manifest, metrics={}, is_synthetic=True)
+
+
+def held_out_prompts(count: int) -> list:
+    return [make_prompt(split=Split.TEST) for _ in range(count)]
+
+
+def test_create_study_asks_about_pairs_of_one_prompt_and_one_noise(adapter):
+    original, prompts = make_tiny_generator("original"), held_out_prompts(3)
+
+    study = create_study(version=adapter, original=original, prompts=prompts, slug="study", votes_per_task=2)
+
+    campaign = study.campaign
+    assert (campaign.state, campaign.candidates, campaign.votes_per_task, campaign.is_synthetic) == (
+        Campaign.State.RUNNING,
+        2,
+        2,
+        True,
+    )
+    assert (campaign.allows_tie, campaign.allows_all_bad) == (False, False)
+    assert [task.prompt for task in campaign.tasks.order_by("pk")] == prompts
+    assert campaign.slots.count() == 6
+    for task in campaign.tasks.all():
+        arms = [candidate.image for candidate in Candidate.objects.filter(task=task).order_by("position")]
+        assert [image.generator for image in arms] == [study.original, study.adapted] == [original, study.adapted]
+        assert arms[0].seed == arms[1].seed
+        assert {image.prompt for image in arms} == {task.prompt}
+        assert arms[0].sha256 != arms[1].sha256
+
+
+def test_create_study_gives_only_the_adapted_arm_adapter_and_mark(adapter):
+    original = make_tiny_generator("original")
+
+    study = create_study(version=adapter, original=original, prompts=held_out_prompts(1), slug="study")
+
+    assert study.adapted.settings == original.settings | {"adapter": "adapter-1", "negative_prompt": "Weird image. "}
+    assert study.adapted.is_synthetic
+
+
+def test_create_study_shows_annotators_nothing_that_tells_the_arms_apart(adapter):
+    original = make_tiny_generator("secret-original-name")
+    study = create_study(
+        version=adapter, original=original, prompts=held_out_prompts(2), slug="study", votes_per_task=1
+    )
+
+    slots = claim_slots(annotator=make_annotator(), campaign=study.campaign, count=2)
+    shown = json.dumps(
+        [vars(claim) for claim in shown_claims(slots)], default=lambda value: str(getattr(value, "__dict__", value))
+    )
+
+    telling = {"secret", "original", "adapt", "weird", *(str(image.seed) for image in Image.objects.all())}
+    assert str(Image.objects.first().public_id) in shown
+    assert {word for word in telling if word in shown.lower()} == set()
+
+
+def test_create_study_again_makes_no_image_twice(adapter):
+    original, prompts = make_tiny_generator("original"), held_out_prompts(2)
+    create_study(version=adapter, original=original, prompts=prompts, slug="one")
+
+    create_study(version=adapter, original=original, prompts=prompts, slug="two")
+
+    assert Image.objects.count() == 4
+    assert Study.objects.count() == 2
+
+
+def test_create_study_leaves_out_pairs_with_a_hidden_image(adapter):
+    original, prompts = make_tiny_generator("original"), held_out_prompts(2)
+    create_study(version=adapter, original=original, prompts=prompts, slug="one")
+    Image.objects.filter(prompt=prompts[0], generator=original).update(is_hidden=True)
+
+    study = create_study(version=adapter, original=original, prompts=prompts, slug="two")
+
+    assert [task.prompt for task in study.campaign.tasks.all()] == [prompts[1]]
+
+
+def test_create_study_refuses_prompts_that_training_may_have_seen(adapter):
+    prompts = [*held_out_prompts(1), make_prompt("a seen one", split=Split.TRAIN)]
+
+    with pytest.raises(UnableToCreateStudy, match="Trainings may have seen 'a seen one'"):
+        create_study(version=adapter, original=make_tiny_generator(), prompts=prompts, slug="study")
+    assert (Image.objects.count(), Campaign.objects.count()) == (0, 0)
+
+
+def test_create_study_refuses_other_versions_adapted_generators_and_taken_slugs(adapter):
+    original, prompts = make_tiny_generator(), held_out_prompts(1)
+    create_study(version=adapter, original=original, prompts=prompts, slug="study")
+    adapted = Study.objects.get().adapted
+    scorer = ModelVersion(family="hps", number=1)
+
+    with pytest.raises(UnableToCreateStudy, match="hps-1 is no adapter"):
+        create_study(version=scorer, original=original, prompts=prompts, slug="other")
+    with pytest.raises(UnableToCreateStudy, match="has an adapter already"):
+        create_study(version=adapter, original=adapted, prompts=prompts, slug="other")
+    with pytest.raises(UnableToCreateStudy, match="campaign 'study' already"):
+        create_study(version=adapter, original=original, prompts=prompts, slug="study")
+    with pytest.raises(UnableToCreateStudy, match="No prompt has two different images"):
+        create_study(version=adapter, original=original, prompts=[], slug="other")
