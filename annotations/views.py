@@ -125,7 +125,7 @@ def vote(request: HttpRequest, slug: str) -> HttpResponse:
             "progress": asdict(progress),
             "last_vote": last_vote and last_vote.public_id,
             "lease_seconds": campaign.lease_seconds,
-            "annotator": annotator.public_id if annotator else None,
+            "person": request.user.pk,
             "addresses": _addresses(campaign),
             "texts": _texts(),
         },
