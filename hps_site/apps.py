@@ -15,6 +15,6 @@ class HpsSiteConfig(AppConfig):
 
 
 class CollectedFilesConfig(StaticFilesConfig):
-    """Without the pages that are switched off (DRF's own, Redoc), and with one of Swagger's builds: seconds, not minutes."""
+    """Not of pages that are switched off (DRF's own, Redoc), and one of Swagger's builds: seconds, not minutes."""
 
     ignore_patterns = [*StaticFilesConfig.ignore_patterns, "redoc", "rest_framework", "swagger-ui-es-*"]

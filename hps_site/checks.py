@@ -1,16 +1,14 @@
 """What must be in order before the site starts, told by `manage.py check`."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
 
 @register(Tags.files)
-def folders_are_writable(app_configs: Sequence[AppConfig] | None, **_kwargs: object) -> list[CheckMessage]:
+def folders_are_writable(**_kwargs: object) -> list[CheckMessage]:
     """The folders under HPS_SITE_HOME, or the first ancestor of each that exists, take files."""
     folders = [settings.MEDIA_ROOT, settings.ARTEFACTS_DIR, settings.CACHE_DIR]
     return [

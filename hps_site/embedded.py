@@ -93,6 +93,12 @@ def stop_if_last(use: Use) -> None:
         os.close(use.lock)
 
 
+def server_pids(home: Path) -> tuple[int, ...]:
+    """Process numbers of the servers of a home that run, for those who measure them."""
+    files = [Postgres(home).data / "postmaster.pid", Redis(home).pid_file]
+    return tuple(int(file.read_text().split("\n", 1)[0]) for file in files if file.exists())
+
+
 def _check_socket_path(path: Path) -> None:
     length = len(os.fsencode(path))
     if length > SOCKET_PATH_LIMIT:

@@ -41,7 +41,8 @@ def secret_key(home: Path) -> str:
         return key
     if text("DATABASE_URL"):
         raise ImproperlyConfigured(
-            "Set SECRET_KEY, and keep it secret. This makes one: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
+            "Set SECRET_KEY, and keep it secret. "
+            "This makes one: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
         )
     path = home / "secret_key"
     if not path.exists():
@@ -100,14 +101,15 @@ def next_redis_database(redis_url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}?{urlencode({**query, 'db': int(number) + 1})}"
 
 
-def origin(url: str) -> str:
-    """Scheme and host of an address, as browsers compare them."""
+def origin(name: str, default: str = "") -> str:
+    """Scheme and host of an address, as browsers compare them; empty where there is neither value nor default."""
+    url = text(name, default)
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ImproperlyConfigured(f"SITE_URL is {url!r}: set it to an address such as https://hps.example.org.")
-    return f"{parts.scheme}://{parts.netloc}"
+    if url and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ImproperlyConfigured(f"{name} is {url!r}: set it to an address such as https://hps.example.org.")
+    return f"{parts.scheme}://{parts.netloc}" if url else ""
 
 
 def options_of_sessions(timeouts: Mapping[str, int]) -> str:
-    """libpq's `options`: what every session of Postgres starts with, times in milliseconds."""
+    """Libpq's `options`: what every session of Postgres starts with, times in milliseconds."""
     return " ".join(f"-c {name}={milliseconds}" for name, milliseconds in timeouts.items())

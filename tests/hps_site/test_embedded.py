@@ -39,7 +39,7 @@ def _environment_without_servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a database that was made and is stopped; its folders are closed to everyone else, as a private home is."""
+    """A home with a database that was made and is stopped; pytest closes the folders above it to everyone else."""
     home = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as monkeypatch:
         for variable in ("DATABASE_URL", "REDIS_URL"):
@@ -109,7 +109,9 @@ def test_start_gives_a_redis_that_keeps_what_it_is_told(home: Path) -> None:
 def test_start_says_that_the_redis_is_for_trials(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     embedded.stop_if_last(start(home))
 
-    assert capfd.readouterr().err == "The embedded Redis is an old version, on a Unix socket: for demo and tests only.\n"
+    assert (
+        capfd.readouterr().err == "The embedded Redis is an old version, on a Unix socket: for demo and tests only.\n"
+    )
 
 
 def test_start_again_finds_the_servers_running(home: Path) -> None:
@@ -127,7 +129,11 @@ def test_start_again_finds_the_servers_running(home: Path) -> None:
 def test_processes_share_the_servers_and_the_last_one_stops_them(home: Path) -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(home)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PROGRAM, str(home)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(3)
     ]
@@ -220,7 +226,9 @@ def test_a_command_that_is_killed_politely_stops_its_servers(home: Path) -> None
     assert answers(home) == (False, False)
 
 
-def test_services_leaves_servers_named_by_the_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_services_leaves_servers_named_by_the_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://db.example/hps")
     monkeypatch.setenv("REDIS_URL", "redis://redis.example")
     monkeypatch.setenv("HPS_SITE_HOME", str(tmp_path / "home"))

@@ -96,10 +96,18 @@ def test_whole_number_refuses_words(monkeypatch: pytest.MonkeyPatch) -> None:
         environment.whole_number("DATABASE_POOL_SIZE", 16)
 
 
-def test_origin_of_an_address_with_a_path() -> None:
-    assert environment.origin("https://hps.example.org/start") == "https://hps.example.org"
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("https://hps.example.org/start", "https://hps.example.org"), ("", "http://127.0.0.1:8000")],
+)
+def test_origin(monkeypatch: pytest.MonkeyPatch, value: str, expected: str) -> None:
+    monkeypatch.setenv("SITE_URL", value)
+
+    assert environment.origin("SITE_URL", "http://127.0.0.1:8000") == expected
 
 
-def test_origin_refuses_a_bare_host() -> None:
-    with pytest.raises(ImproperlyConfigured, match="SITE_URL is 'hps.example.org'"):
-        environment.origin("hps.example.org")
+def test_origin_refuses_a_bare_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SITE_URL", "hps.example.org")
+
+    with pytest.raises(ImproperlyConfigured, match=r"SITE_URL is 'hps\.example\.org'"):
+        environment.origin("SITE_URL")

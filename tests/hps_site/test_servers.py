@@ -11,7 +11,9 @@ def test_postgres_refuses_data_of_another_version(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("17\n")
 
-    with pytest.raises(servers.EmbeddedServicesFailed, match="made by Postgres 17, and this environment has Postgres 18"):
+    with pytest.raises(
+        servers.EmbeddedServicesFailed, match="made by Postgres 17, and this environment has Postgres 18"
+    ):
         servers.Postgres(tmp_path).start()
 
 

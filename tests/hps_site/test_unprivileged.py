@@ -16,7 +16,6 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
 
 
-
 @pytest.fixture
 def nobody() -> Account:
     entry = pwd.getpwnam("nobody")
@@ -61,13 +60,17 @@ def test_take_changes_the_owner_of_the_folder_and_not_of_what_a_link_names(tmp_p
 
     nobody.take(data)
 
-    owners = [path.lstat().st_uid for path in (data, data / "deep", data / "deep" / "link", tmp_path / "outside", tmp_path)]
+    owners = [
+        path.lstat().st_uid for path in (data, data / "deep", data / "deep" / "link", tmp_path / "outside", tmp_path)
+    ]
     assert owners == [nobody.uid, nobody.uid, nobody.uid, 0, 0]
 
 
 @pytest.mark.root
 def test_the_account_has_no_capability_where_it_needs_none(nobody: Account) -> None:
-    command = nobody.command(GREP, "-E", "^(Uid|Gid|Groups|CapPrm|CapEff|CapAmb)", "/proc/self/status", reaching=[Path("/")])
+    command = nobody.command(
+        GREP, "-E", "^(Uid|Gid|Groups|CapPrm|CapEff|CapAmb)", "/proc/self/status", reaching=[Path("/")]
+    )
 
     assert run(command).stdout.split("\n") == [
         "\t".join(["Uid:", *[str(nobody.uid)] * 4]),
