@@ -52,12 +52,16 @@ def position_chart(report: PositionReport) -> IntervalChart:
         )
         for share in report.shares
     ]
-    return interval_chart(rows, [Reference(_("even: %(share)s") % {"share": percent(report.even_share)}, report.even_share)])
+    return interval_chart(
+        rows, [Reference(_("even: %(share)s") % {"share": percent(report.even_share)}, report.even_share)]
+    )
 
 
 def study_chart(report: StudyReport) -> IntervalChart | None:
     """Both shares of a study beside one half; None before the first vote."""
-    rows = _drawn([_row(_("votes"), report.share, is_marked=True), _row(_("prompts won"), report.prompts_won, is_marked=True)])
+    rows = _drawn(
+        [_row(_("votes"), report.share, is_marked=True), _row(_("prompts won"), report.prompts_won, is_marked=True)]
+    )
     return interval_chart(rows, [Reference(_("no difference: 50 %"), 0.5)]) if rows else None
 
 

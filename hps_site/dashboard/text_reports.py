@@ -19,7 +19,13 @@ STANDINGS = {
 def ranking(campaigns: Sequence[Campaign], places: Sequence[RankedGenerator]) -> str:
     """Places as a table, best first."""
     rows = [
-        (place.generator, f"{place.log_worth:+.3f}", f"{place.low:+.3f} to {place.high:+.3f}", place.chosen, place.shown)
+        (
+            place.generator,
+            f"{place.log_worth:+.3f}",
+            f"{place.low:+.3f} to {place.high:+.3f}",
+            place.chosen,
+            place.shown,
+        )
         for place in places
     ]
     lines = [_heading("Generators by what people chose", campaigns)]
@@ -64,7 +70,10 @@ def text_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[s
     """Lines of a table in columns; numbers stand to the right."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(line[column]) for line in [list(heads), *cells]) for column in range(len(heads))]
-    is_number = [bool(rows) and all(isinstance(row[column], int) or row[column] == "" for row in rows) for column in range(len(heads))]
+    is_number = [
+        bool(rows) and all(isinstance(row[column], int) or row[column] == "" for row in rows)
+        for column in range(len(heads))
+    ]
 
     def line(texts: Sequence[str]) -> str:
         columns = zip(texts, widths, is_number, strict=True)
@@ -79,7 +88,7 @@ def _heading(title: str, campaigns: Sequence[Campaign]) -> str:
 
 
 def _scorer_row(result: ScorerResult) -> tuple[object, ...]:
-    marks = [mark for mark, holds in (("in use", result.version.is_current), ("synthetic", result.version.is_synthetic)) if holds]
+    marks = ["in use"] * result.version.is_current + ["synthetic"] * result.version.is_synthetic
     name = f"{result.version} ({', '.join(marks)})" if marks else str(result.version)
     standing = STANDINGS[result.standing]
     if result.difference is not None and result.difference.value is not None:
@@ -105,7 +114,7 @@ def _points(difference: Estimate) -> str:
 def _gaps(report: ScorerReport) -> list[str]:
     """What to do about scores that are not there."""
     lines = [
-        f"{gap.version} has not scored the images of {gap.choices} of these choices: start a scoring run on the dashboard."
+        f"{gap.version} has not scored the images of {gap.choices} of these choices: score them on the dashboard."
         for gap in report.missing
     ]
     if report.families_without_version:

@@ -8,4 +8,5 @@ app_name = "dashboard"
 urlpatterns = [
     path("", views.index, name="index"),
     path("<slug:slug>/", views.campaign, name="campaign"),
+    path("<slug:slug>/score/", views.score, name="score"),
 ]

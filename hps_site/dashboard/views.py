@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
-from django.contrib.auth.decorators import login_required
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
 
 from annotations.models import Campaign
 from hps_site.dashboard import charts, pictures
@@ -19,6 +21,8 @@ from hps_site.dashboard.queries.studies import study_report
 from scoring import rankings
 from scoring.preferences import Choice
 from scoring.rankings import RankedGenerator
+from worker.models import Run
+from worker.services.runs import PRESETS, UnableToOpenRun, open_run
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -46,6 +50,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "campaigns": [(summary, charts.spark_bars(summary.recent)) for summary in summaries],
         "versions": overview.versions_in_use(),
         "runs": overview.latest_runs(),
+        "presets": PRESETS,
         "is_partly_synthetic": any(summary.campaign.is_synthetic for summary in summaries),
     }
     return render(request, "dashboard/index.html", context)
@@ -78,6 +83,29 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
         "study_chart": pictures.study_chart(study) if study else None,
     }
     return render(request, "dashboard/campaign.html", context)
+
+
+@require_POST
+@staff_only
+@permission_required("worker.add_run", raise_exception=True)
+def score(request: HttpRequest, slug: str) -> HttpResponse:
+    """Open the run in which every version that lacks scores of a campaign's images gives them."""
+    scored = get_object_or_404(Campaign, slug=slug)
+    missing = compare_scorers([scored], ballots.read_choices([scored])).missing
+    if not missing:
+        messages.info(request, _("All versions in use have scored these images."))
+        return redirect("dashboard:campaign", slug)
+    names = [str(gap.version) for gap in missing]
+    try:
+        opened = open_run(
+            kind=Run.Kind.SCORING, preset="", config={"versions": names}, campaign=scored, by=request.user
+        )
+    except UnableToOpenRun as error:
+        messages.error(request, str(error))
+        return redirect("dashboard:campaign", slug)
+    if not opened.is_new:
+        messages.info(request, _("Images are being scored already; here is that run."))
+    return redirect(opened.run)
 
 
 def _ranking(choices: list[Choice]) -> list[RankedGenerator]:

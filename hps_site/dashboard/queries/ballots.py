@@ -213,9 +213,7 @@ def daily_votes(ballots: Sequence[Ballot]) -> dict[date, int]:
 def agreement_report(choices: Sequence[Choice]) -> AgreementReport:
     """How far people agree with each other; without values where no two people have done the same task."""
     counts = agreement.answer_counts(choices)
-    return AgreementReport(
-        percent=agreement.percent_agreement(choices), alpha=agreement.krippendorff_alpha(counts)
-    )
+    return AgreementReport(percent=agreement.percent_agreement(choices), alpha=agreement.krippendorff_alpha(counts))
 
 
 def position_report(choices: Sequence[Choice]) -> PositionReport | None:

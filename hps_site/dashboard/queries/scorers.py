@@ -91,7 +91,7 @@ class ScorerReport:
         """
         if not self.choices:
             raise NothingToReport(
-                "Nobody has chosen an image of a held-out prompt yet (one prompt in five is held out): collect more votes."
+                "Nobody has chosen an image of a held-out prompt yet (one in five is): collect more votes."
             )
 
 
@@ -110,9 +110,7 @@ def compare_scorers(campaigns: Sequence[Campaign], choices: Sequence[Choice], *,
     versions = _scorer_versions()
     scores = _read_scores(campaigns, versions)
     base = _base_version(versions)
-    results = [
-        _result(version, base, held_out, scores, seed=seed) for version in versions if scores.get(version.pk)
-    ]
+    results = [_result(version, base, held_out, scores, seed=seed) for version in versions if scores.get(version.pk)]
     covered = {result.version.pk: result.choices for result in results}
     return ScorerReport(
         results=[result for result in results if result.choices],

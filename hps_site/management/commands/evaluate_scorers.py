@@ -15,7 +15,9 @@ class Command(BaseCommand):
     help = "Compare every scorer with people on held-out prompts, beside chance, the human ceiling and base CLIP."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--campaign", metavar="SLUG", default="", help="one campaign; without it, all but synthetic")
+        parser.add_argument(
+            "--campaign", metavar="SLUG", default="", help="one campaign; without it, all that people voted in"
+        )
         parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON instead of a table")
 
     def handle(self, *_args: Any, campaign: str, is_json: bool, **_options: Any) -> None:

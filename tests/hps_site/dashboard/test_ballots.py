@@ -149,7 +149,7 @@ def test_agreement_report_of_two_people_who_agree_on_one_of_two_tasks():
 def test_campaigns_to_report_names_the_known_ones_if_there_is_no_such():
     empty_campaign(slug="birds")
 
-    with pytest.raises(NothingToReport, match="There is no campaign 'fish'. Campaigns: birds."):
+    with pytest.raises(NothingToReport, match=r"There is no campaign 'fish'\. Campaigns: birds\."):
         ballots.campaigns_to_report("fish")
 
 

@@ -1,6 +1,7 @@
 """The places at which charts draw their bars, dots and lines."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,11 @@ def test_round_ticks_hold_any_range_in_at_most_that_many_steps(low, span, at_mos
 def test_daily_bars_draw_empty_days_too():
     chart = daily_bars({date(2026, 3, 1): 4, date(2026, 3, 3): 2})
 
-    assert [(bar.first_day.day, bar.count, bar.height) for bar in chart.bars] == [(1, 4, 150.0), (2, 0, 0.0), (3, 2, 75.0)]
+    assert [(bar.first_day.day, bar.count, bar.height) for bar in chart.bars] == [
+        (1, 4, 150.0),
+        (2, 0, 0.0),
+        (3, 2, 75.0),
+    ]
     assert [bar.y + bar.height for bar in chart.bars] == [172, 172, 172]
     assert [line.label for line in chart.lines] == ["0", "1", "2", "3", "4"]
     assert [label.day.day for label in chart.labels] == [1, 2, 3]
@@ -56,7 +61,7 @@ def test_daily_bars_stay_inside_the_chart():
 
     assert bars[0].x >= 0
     assert bars[-1].x + bars[-1].width <= 100
-    assert all(left.x + left.width <= right.x for left, right in zip(bars, bars[1:], strict=False))
+    assert all(left.x + left.width <= right.x for left, right in pairwise(bars))
 
 
 def test_daily_bars_of_many_days_are_weeks_from_monday():

@@ -29,7 +29,9 @@ def test_compare_scorers_counts_the_highest_score_on_held_out_choices():
 
     report = report_of(campaign)
 
-    assert [(str(result.version), result.accuracy.value, result.choices, result.prompts) for result in report.results] == [
+    assert [
+        (str(result.version), result.accuracy.value, result.choices, result.prompts) for result in report.results
+    ] == [
         ("clip-1", 0.25, 4, 4),
         ("hps-3", 0.75, 4, 4),
     ]

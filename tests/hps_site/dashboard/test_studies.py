@@ -48,7 +48,9 @@ def test_study_report_shows_at_most_six_prompts_with_their_votes():
     examples = report_of(campaign).examples
 
     assert len(examples) == 6
-    assert {(example.original_votes, example.adapted_votes, example.undecided_votes) for example in examples} == {(0, 2, 0)}
+    assert {(example.original_votes, example.adapted_votes, example.undecided_votes) for example in examples} == {
+        (0, 2, 0)
+    }
     assert {example.adapted.generator.name for example in examples} == {"adapted"}
 
 

@@ -4,8 +4,27 @@ from datetime import datetime
 from itertools import count
 from uuid import uuid4
 
-from annotations.models import Annotator, Campaign, Candidate, Generator, Image, Outcome, Prompt, Slot, Split, Task, Vote
-from tests.annotations.factories import make_annotators, make_campaign, make_generator, make_image, make_prompt, make_task
+from annotations.models import (
+    Annotator,
+    Campaign,
+    Candidate,
+    Generator,
+    Image,
+    Outcome,
+    Prompt,
+    Slot,
+    Split,
+    Task,
+    Vote,
+)
+from tests.annotations.factories import (
+    make_annotators,
+    make_campaign,
+    make_generator,
+    make_image,
+    make_prompt,
+    make_task,
+)
 from worker.models import ImageScore, ModelVersion, Study
 
 _numbers = count(1)
@@ -18,7 +37,9 @@ def held_out_prompt(text: str = "", split: str = Split.TEST) -> Prompt:
     return Prompt.objects.get(pk=prompt.pk)
 
 
-def task_of(campaign: Campaign, generators: list[str], *, split: str = Split.TEST, purpose=Task.Purpose.REGULAR) -> Task:
+def task_of(
+    campaign: Campaign, generators: list[str], *, split: str = Split.TEST, purpose=Task.Purpose.REGULAR
+) -> Task:
     """A task with one image of each named generator, in this order."""
     prompt = held_out_prompt(split=split)
     images = [
@@ -43,7 +64,7 @@ def cast(
     at: datetime | None = None,
     **fields,
 ) -> Vote:
-    """One vote: the index of the chosen candidate, or another outcome; `order` holds the candidates' indices as shown."""
+    """One vote: the index of the chosen candidate, or another outcome; `order` is the candidates' indices as shown."""
     images = images_of(task)
     shown = [images[index].pk for index in order or range(len(images))]
     slot = Slot.objects.create(

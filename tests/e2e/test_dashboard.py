@@ -1,0 +1,144 @@
+"""The dashboard in a real browser: readable by everyone, on a phone too, and within the Content-Security-Policy."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import Browser, Page
+
+from annotations.models import Campaign
+from tests.annotations.factories import make_annotators, make_campaign, make_generator, make_image, make_task, make_user
+from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, held_out_prompt, make_version
+from worker.models import Run, Study
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+
+DESKTOP, PHONE, NARROWEST = (1280, 800), (390, 844), (320, 640)
+
+Opened = Callable[..., Page]
+
+
+@pytest.fixture
+def opened(browser: Browser, live_server: Any) -> Iterator[Opened]:
+    """Opens an address as a member of the staff; what the console says is gathered in `page.complaints`."""
+    client = Client()
+    client.force_login(make_user("root", is_staff=True, is_superuser=True))
+    contexts = []
+
+    def open_page(address: str, *, size: tuple[int, int] = DESKTOP, scheme: Any = "light", **options: Any) -> Page:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, base_url=live_server.url, **options
+        )
+        contexts.append(context)
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
+        page = context.new_page()
+        page.complaints = []  # type: ignore[attr-defined]
+        page.on("console", lambda message: page.complaints.append(message.text))  # type: ignore[attr-defined]
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def voted_campaign(**fields: Any) -> Campaign:
+    """A study on held-out prompts, judged by three people and two metrics: every part of the page has something."""
+    campaign = empty_campaign(slug="birds", name="Birds", is_synthetic=True, **fields)
+    original, adapted = make_generator("original"), make_generator("adapted")
+    Study.objects.create(campaign=campaign, original=original, adapted=adapted, version=make_version("adapter"))
+    clip, hps = make_version("clip", is_current=True), make_version("hps", 2, is_current=True, is_synthetic=True)
+    people = make_annotators(3)
+    for number in range(4):
+        prompt = held_out_prompt()
+        images = [make_image(prompt=prompt, generator=generator) for generator in (original, adapted)]
+        task = make_task(campaign=campaign, images=images, prompt=prompt, votes=0)
+        for person in people:
+            cast(task, person, int(number > 0), shown_ms=1800)
+        give_scores(clip, task, [number % 2, 0.5])
+        give_scores(hps, task, [0, 1])
+    return campaign
+
+
+def addresses() -> list[str]:
+    voted_campaign()
+    make_campaign(slug="waiting")
+    Run.objects.create(kind=Run.Kind.CLASSIFIER)
+    index = reverse("dashboard:index")
+    return [index, *(reverse("dashboard:campaign", args=[slug]) for slug in ("birds", "waiting")), "/there-is-nothing/"]
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")])
+def test_pages_are_accessible(opened: Opened, size: tuple[int, int], scheme: str) -> None:
+    for address in addresses():
+        results = Axe().run(opened(address, size=size, scheme=scheme))
+
+        assert results.response["violations"] == [], f"{address}: {results.generate_report()}"
+
+
+def test_pages_keep_to_the_content_security_policy(opened: Opened) -> None:
+    *pages, _not_found = addresses()
+
+    for address in pages:
+        assert opened(address).complaints == []  # type: ignore[attr-defined]
+
+
+def test_pages_fit_the_narrowest_phone(opened: Opened) -> None:
+    for address in addresses():
+        page = opened(address, size=NARROWEST)
+
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROWEST[0], address
+
+
+def test_campaign_draws_its_charts_without_javascript(opened: Opened) -> None:
+    voted_campaign()
+
+    page = opened(reverse("dashboard:campaign", args=["birds"]), java_script_enabled=False)
+
+    chart = page.get_by_role("img", name="Agreement of each metric with people")
+    box = chart.bounding_box()
+    assert box is not None
+    assert box["width"] > 300
+    assert box["height"] > 100
+    assert chart.get_by_text("hps-2").is_visible()
+    assert page.get_by_role("img", name="Votes over time").is_visible()
+
+
+def test_campaign_shows_the_pictures_of_a_study(opened: Opened) -> None:
+    voted_campaign()
+
+    page = opened(reverse("dashboard:campaign", args=["birds"]))
+    pictures = page.locator(".pair img")
+    pictures.last.scroll_into_view_if_needed()
+    page.wait_for_load_state("networkidle")
+
+    assert pictures.count() == 8
+    assert pictures.evaluate_all("images => images.every(image => image.naturalWidth > 0)")
+
+
+def test_header_leads_from_page_to_page(opened: Opened) -> None:
+    voted_campaign()
+    page = opened(reverse("dashboard:index"))
+
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.get_by_role("link", name="Birds").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Birds"
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Runs").click()
+    assert page.url.endswith(reverse("worker:runs"))
+
+
+def test_language_form_changes_the_direction_of_the_page(opened: Opened) -> None:
+    page = opened(reverse("dashboard:index"))
+
+    page.get_by_label("Language").select_option("ar")
+    page.get_by_role("button", name="Change").click()
+
+    assert page.locator("html").get_attribute("dir") == "rtl"
+    assert page.evaluate("document.documentElement.scrollWidth") <= DESKTOP[0]
