@@ -149,7 +149,7 @@ def export_hpd(campaign: Campaign, out: Path, progress: Progress) -> Exported:
 def hpd_record(shown: Shown, campaign: Campaign) -> dict[str, Any]:
     vote, images = shown.vote, shown.images
     record: dict[str, Any] = {
-        "human_preference": [image.pk for image in images].index(vote.image_id),
+        "human_preference": next(place for place, image in enumerate(images) if image.pk == vote.image_id),
         "prompt": vote.task.prompt.text,
         "id": vote.pk,
         "file_path": [f"{IMAGE_FOLDER}/{file_name(image)}" for image in images],
@@ -198,7 +198,8 @@ class JsonArray:
 
 def export_csv(campaign: Campaign, out: Path, progress: Progress) -> Exported:
     """One row per judgement, ties and 'all bad' included; images by their public ids, in the order shown."""
-    count, images = 0, set()
+    count = 0
+    images: set[int] = set()
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, CSV_COLUMNS, quoting=csv.QUOTE_ALL)
         writer.writeheader()

@@ -10,7 +10,7 @@ from annotations.models import MAX_CANDIDATES, MIN_CANDIDATES, Campaign, Candida
 
 BATCH = 2000
 RANDOM_BITS = 24
-LAST_ROUND = 2 ** (31 - RANDOM_BITS) - 1  # what is left of a 32-bit key
+LAST_ROUND: int = 2 ** (31 - RANDOM_BITS) - 1  # what is left of a 32-bit key
 
 
 class UnableToCreateTasks(Exception):

@@ -79,6 +79,7 @@ def summary(report: Report, options: dict[str, Any]) -> str:
     if report.already_there:
         lines.append(f"{report.already_there:,} choices were there already.")
     if report.skipped:
-        lines.append(f"Left out {len(report.skipped):,} bad records:")
+        records = "record" if len(report.skipped) == 1 else "records"
+        lines.append(f"Left out {len(report.skipped):,} bad {records}:")
         lines += [f"  {problem}" for problem in report.skipped]
     return "\n".join(lines)
