@@ -1,4 +1,4 @@
-"""Makes torchvision importable on CPU builds of torch, and picks the device. Import it before open_clip or diffusers."""
+"""Makes torchvision importable on CPU builds of torch (so import this first), and picks the device."""
 
 import importlib.util
 import os
@@ -17,7 +17,7 @@ def _compiled_operators_load() -> bool:
         return True  # nothing to repair: importing torchvision gives its own clear error
     for compiled in Path(spec.origin).parent.glob("_C.*"):
         try:
-            torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
+            torch.ops.load_library(str(compiled))
         except OSError:
             continue
         return True
@@ -34,10 +34,10 @@ def make_torchvision_importable() -> None:
     """
     if _declared or _compiled_operators_load():
         return
-    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        library.define(schema)  # type: ignore[no-untyped-call]
+        library.define(schema)
     _declared.append(library)
 
 

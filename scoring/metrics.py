@@ -89,7 +89,8 @@ def top_one_difference(
     """
     decided, credits = _top_one_credits(choices, scores)
     _, others = _top_one_credits(choices, other)
-    return clustered_mean(credits - others, [choice.prompt for choice in decided], name=name, seed=seed)
+    prompts = [choice.prompt for choice in decided]
+    return clustered_mean(credits - others, prompts, name=name, seed=seed, is_share=False)
 
 
 def pairwise_accuracy(
@@ -216,6 +217,7 @@ def clustered_mean(
     seed: int = 0,
     weights: NDArray[np.int64] | None = None,
     unit: str = "choices",
+    is_share: bool = True,
 ) -> Estimate:
     """A mean with a bootstrap interval that resamples whole clusters, such as prompts.
 
@@ -228,6 +230,7 @@ def clustered_mean(
         seed: of the resampling; the same seed gives the same interval.
         weights: (m,) how many things each value sums up; by default one.
         unit: what the weights count.
+        is_share: whether the mean lies in 0..1 by its nature, as a difference does not.
 
     Returns:
         sum(values) / sum(weights), with the 2.5 and 97.5 percentiles over 2,000 resamples. Where all clusters have the
@@ -245,7 +248,7 @@ def clustered_mean(
     value = float(sums.sum() / n)
     if len(sums) == 1:
         return Estimate(name, value, None, None, n, unit, "All are of one prompt: no interval.")
-    if value in (0.0, 1.0) and np.all(sums == value * sizes):
+    if is_share and value in (0.0, 1.0) and np.all(sums == value * sizes):
         low, high = _wilson(value, len(sums))
     else:
         low, high = _bootstrap(sums, sizes, seed)

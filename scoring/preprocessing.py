@@ -38,7 +38,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.resize != "longest":
             raise ValueError(f"Only resize 'longest' is known, not {self.resize!r}.")
-        if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        channels = {len(values) for values in (self.mean, self.std)}
+        if self.size < 1 or channels != {3} or min(self.std) <= 0:
             raise ValueError("Preprocessing needs a size of at least 1, three means, and three positive deviations.")
 
     @classmethod
@@ -57,8 +58,9 @@ class Preprocessing:
         """The padded square.
 
         Args:
-            image: any Pillow image. A JPEG that is not yet decoded is decoded at the smallest of 1/1, 1/2, 1/4, 1/8
-                that leaves at least twice `size`, which is faster by up to that factor.
+            image: any Pillow image, which stays as it is. A JPEG that is not yet decoded is decoded at the smallest of
+                1/1, 1/2, 1/4, 1/8 that leaves at least twice `size`, which is much faster; its file stays open, so
+                open it in a `with` block.
 
         Returns:
             (3, size, size) in 0..255, the right way up; transparent parts are shown on black.

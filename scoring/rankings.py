@@ -56,17 +56,19 @@ def rank(choices: Sequence[Choice], *, prior: float = PRIOR) -> list[RankedGener
 
     Args:
         choices: of 2 to 9 images.
-        prior: precision of a normal prior on each log-worth; see `PRIOR`.
+        prior: precision of a normal prior on each log-worth, above 0; see `PRIOR`.
 
     Returns:
         Best first. The intervals come from the curvature of the likelihood (Fisher information) and take the votes as
         independent; generators that were never compared, not even by way of others, get very wide ones.
 
     Raises:
-        UnableToRank: no choice names its generators, or fewer than two are named.
+        UnableToRank: no choice names its generators, fewer than two are named, or the prior is not above 0.
 
     Source: Maystre & Grossglauser, Fast and accurate inference of Plackett-Luce models (2015); checked against choix.
     """
+    if prior <= 0:
+        raise UnableToRank(f"The prior's precision must be above 0, not {prior}.")
     judged = [c for c in choices if c.generators and None not in c.generators and c.outcome != "all_bad"]
     names = sorted({name for choice in judged for name in choice.generators if name is not None})
     if len(names) < 2:

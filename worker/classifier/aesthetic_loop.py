@@ -22,7 +22,9 @@ from worker.classifier.loop import (
     TrainingResult,
     UnableToTrain,
     cosine,
+    never,
     sha256_of_choices,
+    tell_nobody,
 )
 
 EMBEDDED_AT_ONCE = 256
@@ -34,8 +36,8 @@ def train_aesthetic(
     open_image: OpenImage,
     base_folder: Path,
     out_folder: Path,
-    on_step: OnStep = lambda report: None,
-    should_stop: ShouldStop = lambda: False,
+    on_step: OnStep = tell_nobody,
+    should_stop: ShouldStop = never,
     *,
     device: str | None = None,
     is_synthetic: bool = False,
@@ -135,7 +137,7 @@ def _fit(
         images = torch.from_numpy(table.image_ids[some]).to(embeddings.device)
         loss = choice_loss(head(embeddings[images]), mask, targets)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         tell("training", step + 1, total, loss=loss.item(), learning_rate=rate)
     return total

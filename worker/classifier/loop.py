@@ -84,14 +84,23 @@ OnStep = Callable[[StepReport], None]
 ShouldStop = Callable[[], bool]
 
 
+def tell_nobody(_report: StepReport) -> None:
+    """An `on_step` for trainings that nobody watches."""
+
+
+def never() -> bool:
+    """A `should_stop` for trainings that nobody stops."""
+    return False
+
+
 def train(
     config: ClassifierConfig,
     choices: Sequence[Choice],
     open_image: OpenImage,
     base_folder: Path,
     out_folder: Path,
-    on_step: OnStep = lambda report: None,
-    should_stop: ShouldStop = lambda: False,
+    on_step: OnStep = tell_nobody,
+    should_stop: ShouldStop = never,
     *,
     device: str | None = None,
     is_synthetic: bool = False,
@@ -118,7 +127,7 @@ def train(
         TrainingCancelled: `should_stop` said so.
         CheckpointRejected: the base can't be read.
     """
-    run = _Run(config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic)
+    run = _Run(config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic=is_synthetic)
     if finished := run.finished_result():
         return finished
     backend.make_deterministic(config.seed)
@@ -144,6 +153,7 @@ class _Run:
         on_step: OnStep,
         should_stop: ShouldStop,
         device: str | None,
+        *,
         is_synthetic: bool,
     ) -> None:
         self.config, self.on_step, self.should_stop = config, on_step, should_stop
@@ -233,7 +243,7 @@ class _Run:
                 group["lr"] = rate
             loss = self._loss(rows)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             with torch.no_grad():
                 self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
@@ -320,7 +330,7 @@ class _Run:
 
 
 def learning_rate(config: ClassifierConfig, step: int, total_steps: int) -> float:
-    """Linear warm-up, then a cosine that would be 0 one step after the last (open_clip_train/scheduler.py cosine_lr)."""
+    """Linear warm-up, then a cosine that would be 0 one step after the last, as open_clip_train's `cosine_lr`."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     return config.learning_rate * cosine((step - config.warmup_steps) / max(1, total_steps - config.warmup_steps))
