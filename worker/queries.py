@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.cache import cache
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
+from annotations.models import Campaign
 from worker.models import ModelVersion, Promotion, Run, RunEvent
 
 GPU_QUEUE = "gpu"
@@ -16,6 +19,21 @@ PRESENCE_SECONDS = 30
 
 LOG_LINES = 200
 CURVE_POINTS = 200
+
+
+# The settings there are to start from, by kind; generation and scoring need none.
+PRESETS: dict[str, tuple[str, ...]] = {
+    Run.Kind.CLASSIFIER: ("tiny", "paper"),
+    Run.Kind.AESTHETIC: ("tiny", "paper"),
+    Run.Kind.ADAPTER: ("tiny", "paper"),
+}
+
+# What a button can start; generation and scoring need to be told of what.
+BUTTONS: dict[str, Any] = {
+    Run.Kind.CLASSIFIER: _("Retrain classifier"),
+    Run.Kind.ADAPTER: _("Train adapter"),
+    Run.Kind.AESTHETIC: _("Train aesthetic head"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,15 @@ def is_worker_online(queue: str = GPU_QUEUE) -> bool:
     """
     is_working = queue == GPU_QUEUE and Run.objects.filter(state=Run.State.RUNNING, lease_until__gt=Now()).exists()
     return is_working or bool(cache.get(presence_key(queue)))
+
+
+def run_choices() -> dict[str, Any]:
+    """What a form that opens runs offers: buttons by kind, presets, campaigns."""
+    return {
+        "run_buttons": BUTTONS.items(),
+        "run_presets": list(dict.fromkeys(preset for kind in BUTTONS for preset in PRESETS[kind])),
+        "run_campaigns": Campaign.objects.order_by("name"),
+    }
 
 
 def runs_by_age() -> QuerySet[Run]:

@@ -15,7 +15,7 @@ from kombu.exceptions import KombuError
 
 from annotations.models import Campaign
 from worker.models import Run, RunEvent, RunQuerySet
-from worker.queries import GPU_QUEUE
+from worker.queries import GPU_QUEUE, PRESETS
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,6 @@ RING_AGAIN_AFTER = timedelta(seconds=30)
 BROKER_SECONDS = 2
 
 OPEN_ATTEMPTS = 5
-
-PRESETS: dict[str, tuple[str, ...]] = {
-    Run.Kind.CLASSIFIER: ("tiny", "paper"),
-    Run.Kind.AESTHETIC: ("tiny", "paper"),
-    Run.Kind.ADAPTER: ("tiny", "paper"),
-}
 
 
 class UnknownPreset(ValueError):

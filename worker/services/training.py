@@ -12,7 +12,7 @@ from scoring.preferences import Choice
 from worker.models import ModelVersion, Run, Snapshot
 from worker.queries import current_version
 from worker.services.execution import Reporter, RunStopped
-from worker.services.versions import register_version, scorer_for
+from worker.services.versions import register_base_models, register_version, scorer_for
 from worker.snapshots import image_opener, read_snapshot, take_snapshot
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def perform_classifier(run: Run, reporter: Reporter, workdir: Path) -> dict[str,
 
 
 def perform_aesthetic(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
-    """Train an aesthetic head on the same votes and register it as a version of `aesthetic`; see `perform_classifier`."""
+    """Train an aesthetic head on the same votes, as a version of `aesthetic`; see `perform_classifier`."""
     from worker.classifier.aesthetic_loop import train_aesthetic  # slow import
     from worker.classifier.config import AestheticConfig  # slow import
 
@@ -57,6 +57,9 @@ def _train(run: Run, reporter: Reporter, workdir: Path, family: str, read_config
     config = read_config({"preset": run.preset} | {key: value for key, value in run.config.items() if key != "base"})
     base_folder = base_folder_of(run)
     snapshot = _snapshot_of(run, reporter)
+    if checkpoints.read_manifest(base_folder).get("kind") == ModelVersion.Family.CLIP:
+        # People want to see the score that the new one is compared with.
+        register_base_models(folders=[base_folder])
     choices = read_snapshot(snapshot)
     folder = _publish(
         _result(run, reporter, workdir, config, choices, base_folder, snapshot, train).folder,

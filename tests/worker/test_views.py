@@ -1,0 +1,356 @@
+"""The pages of runs and model versions."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.template.loader import render_to_string
+from django.test import Client
+from django.utils import timezone
+
+from tests.annotations.factories import make_campaign, make_user
+from tests.worker.test_runs import make_run, make_running
+from tests.worker.test_training import estimate
+from tests.worker.test_versions import register, write_artefact
+from tests.worker.worlds import make_voted_campaign
+from worker.models import ModelVersion, Run, RunEvent
+from worker.queries import Curve
+from worker.services.presence import report_presence
+from worker.services.versions import promote_version
+from worker.snapshots import take_snapshot
+from worker.views import Figure, figures_of, line_chart, round_marks
+
+HTMX = {"HTTP_HX_REQUEST": "true"}
+
+
+@pytest.fixture
+def cleo(db: None, client: Client) -> Client:
+    """Logged in, without rights."""
+    client.force_login(make_user("cleo"))
+    return client
+
+
+@pytest.fixture
+def ben(db: None) -> User:
+    return make_user("ben", is_staff=True)
+
+
+@pytest.fixture
+def staff(ben: User, client: Client) -> Client:
+    """Staff that may open, cancel and promote, and see snapshots."""
+    ben.user_permissions.set(
+        Permission.objects.filter(codename__in=["add_run", "change_run", "change_modelversion", "view_snapshot"])
+    )
+    client.force_login(ben)
+    return client
+
+
+@pytest.fixture
+def reader(ben: User, client: Client) -> Client:
+    """Staff without any permission."""
+    client.force_login(ben)
+    return client
+
+
+@pytest.fixture
+def versions(db: None, files: Path) -> list[ModelVersion]:
+    return [register(write_artefact(files / "artefacts" / name)) for name in ("one", "two")]
+
+
+def make_failed(**fields: Any) -> Run:
+    return make_run(
+        state="failed", error_code="no_space", error_text="The disk is full.", finished_at=timezone.now(), **fields
+    )
+
+
+def test_runs_lists_the_newest_first(staff: Client) -> None:
+    old = make_failed()
+    new = make_run(campaign=make_campaign(tasks=0, name="Cats"), is_synthetic=True)
+
+    page = staff.get("/runs/").content.decode()
+
+    assert page.index(new.get_absolute_url()) < page.index(old.get_absolute_url())
+    assert ("The disk is full." in page, "Cats" in page, "synthetic" in page) == (True, True, True)
+    assert "No GPU worker is online" in page
+
+
+def test_runs_asks_as_often_for_three_as_for_one(staff: Client, django_assert_num_queries: Any) -> None:
+    staff.get("/runs/")
+    for count in (1, 2):
+        for _ in range(count):
+            make_failed(campaign=make_campaign(tasks=0), requested_by=make_user())
+        with django_assert_num_queries(8):
+            staff.get("/runs/")
+
+
+def test_runs_with_a_worker_online_has_no_warning(staff: Client) -> None:
+    report_presence(queues=["gpu"])
+
+    assert "No GPU worker" not in staff.get("/runs/").content.decode()
+
+
+@pytest.mark.parametrize("address", ["/runs/", "/versions/", "/runs/open/", "/runs/{run}/", "/runs/{run}/cancel/"])
+def test_pages_are_for_staff_alone(cleo: Client, address: str) -> None:
+    run = make_run()
+    address = address.format(run=run.public_id)
+    ask = cleo.post if address.endswith(("open/", "cancel/")) else cleo.get
+
+    assert ask(address).status_code == 403
+    cleo.logout()
+    assert ask(address).headers["Location"] == f"/accounts/login/?next={address}"
+    run.refresh_from_db()
+    assert run.state == "queued"
+
+
+def test_open_run_opens_one_and_goes_to_its_page(staff: Client, ben: User) -> None:
+    campaign = make_campaign(tasks=0)
+
+    response = staff.post("/runs/open/", {"kind": "classifier", "preset": "tiny", "campaign": campaign.slug})
+
+    run = Run.objects.get()
+    assert (response.status_code, response.headers["Location"]) == (302, f"/runs/{run.public_id}/")
+    assert (run.kind, run.preset, run.campaign, run.requested_by) == ("classifier", "tiny", campaign, ben)
+
+
+def test_open_run_twice_goes_to_the_same_run(staff: Client) -> None:
+    first = staff.post("/runs/open/", {"kind": "adapter"}).headers["Location"]
+
+    second = staff.post("/runs/open/", {"kind": "adapter"}, follow=True)
+
+    assert second.redirect_chain == [(first, 302)]
+    assert "active already" in second.content.decode()
+    assert Run.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "wish", [{"kind": "dreaming"}, {"kind": "classifier", "preset": "huge"}, {"kind": "classifier", "campaign": "none"}]
+)
+def test_open_run_with_nonsense_opens_nothing(staff: Client, wish: dict[str, str]) -> None:
+    response = staff.post("/runs/open/", wish, follow=True)
+
+    assert (response.status_code, Run.objects.count()) == (200, 0)
+    assert "notice--error" in response.content.decode()
+
+
+@pytest.mark.parametrize("act", ["open", "cancel", "retry", "promote", "roll_back"])
+def test_acts_need_their_permission(reader: Client, versions: list[ModelVersion], act: str) -> None:
+    promote_version(version=versions[0])
+    promote_version(version=versions[1])
+    run = make_run()
+    address = {
+        "open": "/runs/open/",
+        "cancel": f"/runs/{run.public_id}/cancel/",
+        "retry": f"/runs/{run.public_id}/retry/",
+        "promote": f"/versions/{versions[0].public_id}/promote/",
+        "roll_back": "/versions/roll-back/hps/",
+    }[act]
+
+    assert reader.post(address, {"kind": "adapter"}).status_code == 403
+    assert list(Run.objects.values_list("state", flat=True)) == ["queued"]
+    assert ModelVersion.objects.current().get() == versions[1]
+
+
+@pytest.mark.parametrize("act", ["/runs/open/", "/versions/roll-back/hps/"])
+def test_acts_are_posts_with_a_token(staff: Client, act: str) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = staff.cookies
+
+    assert staff.get(act).status_code == 405
+    assert strict.post(act, {"kind": "classifier"}).status_code == 403
+
+
+def test_run_that_is_running_asks_for_itself_every_two_seconds(staff: Client) -> None:
+    run = make_running(lease_seconds=30, step=30, total_steps=120, stage="training")
+    RunEvent.objects.create(run=run, attempt=1, text="18 choices <b>to</b> train on")
+
+    page = staff.get(run.get_absolute_url()).content.decode()
+
+    assert f'hx-get="{run.get_absolute_url()}" hx-trigger="every 2s"' in page
+    assert 'value="30" max="120"' in page
+    assert "18 choices &lt;b&gt;to&lt;/b&gt; train on" in page
+    assert f"/runs/{run.public_id}/cancel/" in page
+
+
+def test_run_fragment_is_the_live_part_alone(staff: Client) -> None:
+    run = make_running(lease_seconds=30)
+
+    response = staff.get(run.get_absolute_url(), **HTMX)
+
+    fragment = response.content.decode().strip()
+    assert fragment.startswith('<div class="stack" hx-get=')
+    assert ("<html" in fragment, "HX-Refresh" in response.headers) == (False, False)
+
+
+def test_run_fragment_of_a_run_that_ended_reloads_the_page_and_asks_no_more(staff: Client) -> None:
+    run = make_failed()
+
+    response = staff.get(run.get_absolute_url(), **HTMX)
+
+    assert response.headers["HX-Refresh"] == "true"
+    assert "hx-trigger" not in response.content.decode()
+    assert "hx-trigger" not in staff.get(run.get_absolute_url()).content.decode()
+
+
+def test_run_that_failed_says_why_and_can_be_tried_again(staff: Client) -> None:
+    run = make_failed(preset="tiny")
+
+    page = staff.get(run.get_absolute_url()).content.decode()
+    response = staff.post(f"/runs/{run.public_id}/retry/")
+
+    again = Run.objects.latest("id")
+    assert "The disk is full." in page
+    assert (again.state, again.preset, response.headers["Location"]) == ("queued", "tiny", again.get_absolute_url())
+
+
+def test_run_that_succeeded_shows_its_figures_and_version(staff: Client, files: Path) -> None:
+    metrics = {"top_one": estimate(0.725, 0.7, 0.75), "chance": estimate(0.5), "verdict": "Better than base CLIP."}
+    run = make_run(state="succeeded", metrics=metrics, finished_at=timezone.now())
+    version = register(write_artefact(files / "artefacts" / "one"), run=run)
+
+    page = staff.get(run.get_absolute_url()).content.decode()
+
+    assert ("72.5 %" in page, "70.0 % to 75.0 %" in page, "Better than base CLIP." in page) == (True, True, True)
+    assert version.get_absolute_url() in page
+
+
+def test_run_that_waits_for_a_broker_says_so(staff: Client) -> None:
+    run = make_run()
+
+    assert "No message has reached the broker yet" in staff.get(run.get_absolute_url()).content.decode()
+
+
+def test_cancel_run_ends_one_that_waits(staff: Client) -> None:
+    run = make_run()
+
+    response = staff.post(f"/runs/{run.public_id}/cancel/", follow=True)
+
+    run.refresh_from_db()
+    assert (run.state, "Run cancelled." in response.content.decode()) == ("cancelled", True)
+
+
+def test_cancel_run_that_has_ended_says_so(staff: Client) -> None:
+    response = staff.post(f"/runs/{make_failed().public_id}/cancel/", follow=True)
+
+    assert "This run has ended already" in response.content.decode()
+
+
+def test_snapshot_file_gives_the_choices_a_run_saw(staff: Client) -> None:
+    snapshot = take_snapshot(campaign=make_voted_campaign())
+    run = make_run(snapshot=snapshot)
+
+    response = staff.get(f"/runs/{run.public_id}/snapshot/")
+
+    assert b"".join(response.streaming_content) == Path(snapshot.file.path).read_bytes()
+    assert response.headers["Content-Disposition"].startswith("attachment")
+    assert staff.get(f"/runs/{make_failed().public_id}/snapshot/").status_code == 404
+
+
+def test_versions_shows_which_is_in_use_and_promotes_and_rolls_back(
+    staff: Client, versions: list[ModelVersion]
+) -> None:
+    one, two = versions
+    staff.post(f"/versions/{one.public_id}/promote/")
+    staff.post(f"/versions/{two.public_id}/promote/", {"reason": "better"})
+
+    page = staff.get("/versions/").content.decode()
+    assert ("Roll back to hps-1" in page, "Put hps-1 into use" in page, "Put hps-2 into use" in page) == (
+        True,
+        True,
+        False,
+    )
+
+    response = staff.post("/versions/roll-back/hps/", follow=True)
+    assert "hps-1 is in use again." in response.content.decode()
+    assert ModelVersion.objects.current().get() == one
+
+
+def test_roll_back_with_nothing_before_says_so(staff: Client, versions: list[ModelVersion]) -> None:
+    response = staff.post("/versions/roll-back/hps/", follow=True)
+
+    assert "No other version of this family was in use before." in response.content.decode()
+    assert staff.post("/versions/roll-back/nonsense/").status_code == 404
+
+
+def test_promote_version_that_is_damaged_says_so(staff: Client, versions: list[ModelVersion], files: Path) -> None:
+    (files / "artefacts" / "two" / "weights.safetensors").write_bytes(b"")
+
+    response = staff.post(f"/versions/{versions[1].public_id}/promote/", follow=True)
+
+    assert "is not what its manifest says" in response.content.decode()
+    assert not ModelVersion.objects.current().exists()
+
+
+def test_version_shows_manifest_figures_and_when_it_was_in_use(staff: Client, versions: list[ModelVersion]) -> None:
+    promote_version(version=versions[0])
+    promote_version(version=versions[1], reason="a <script> of reasons")
+
+    page = staff.get(f"/versions/{versions[1].public_id}/").content.decode()
+
+    assert ("in place of hps-1" in page, "&lt;script&gt; of reasons" in page) == (True, True)
+    assert "&quot;kind&quot;: &quot;hps&quot;" in page
+
+
+def test_pages_have_no_inline_style_or_script(staff: Client, versions: list[ModelVersion]) -> None:
+    run = make_running(lease_seconds=30)
+    RunEvent.objects.create(run=run, attempt=1, step=3, metrics={"loss": 0.5})
+
+    for address in ("/runs/", run.get_absolute_url(), "/versions/", versions[0].get_absolute_url()):
+        page = staff.get(address).content.decode()
+        assert ("style=" in page, "onclick" in page, "<script>" in page) == (False, False, False)
+
+
+def test_figures_of_puts_the_known_ones_first_and_names_the_version_in_use() -> None:
+    metrics = {
+        "something_new": estimate(0.1),
+        "chance": estimate(0.5),
+        "top_one": estimate(0.725, 0.7, 0.75),
+        "in_use": {"version": "hps-1", "top_one": estimate(0.7), "difference": estimate(-0.02, -0.05, 0.01)},
+        "verdict": "words",
+        "loss": 0.3,
+    }
+
+    figures = figures_of(metrics)
+
+    assert [figure.label for figure in figures] == [
+        "This version",
+        "Chance",
+        "Version in use at that time",
+        "Difference to that version",
+        "something new",
+    ]
+    assert figures[0] == Figure("This version", "", "72.5 %", "70.0 % to 75.0 %", 100, "choices")
+    assert (figures[3].value, figures[3].interval) == ("−2.0 %", "−5.0 % to 1.0 %")
+
+
+def test_figures_of_a_figure_without_a_value_gives_the_reason() -> None:
+    assert figures_of({"human_ceiling": estimate(None)}) == [
+        Figure("Human ceiling", "", "not known", "no votes", 100, "")
+    ]
+
+
+def test_line_chart_lays_out_steps_to_the_right_and_values_upwards() -> None:
+    chart = line_chart(Curve("loss", ((0, 1.0), (50, 0.5), (100, 0.0))))
+
+    assert chart.points == "56.0,12.0 342.0,102.0 628.0,192.0"
+    assert (chart.title, chart.first, chart.last, chart.last_step) == ("Loss", "1", "0", 100)
+    assert [tick.label for tick in chart.columns] == ["0", "50", "100"]
+    svg = render_to_string("components/line_chart.html", {"chart": chart})
+    assert ET.fromstring(svg.strip()).attrib["viewBox"] == "0 0 640 220"
+
+
+@pytest.mark.parametrize("points", [((1, 0.5),), ((1, 0.5), (2, 0.5)), ((1, 0.0),), ((1, -3.0), (2, 1e9))])
+def test_line_chart_of_one_point_or_a_level_line_stays_inside(points: tuple[tuple[int, float], ...]) -> None:
+    chart = line_chart(Curve("loss", points))
+
+    places = [float(place) for pair in chart.points.split() for place in pair.split(",")]
+    assert all(0 <= place <= 640 for place in places)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "marks"),
+    [(0.0, 1.0, [0.0, 0.5, 1.0]), (0.31, 0.69, [0.3, 0.4, 0.5, 0.6, 0.7]), (0.0, 0.0, [0.0, 0.5])],
+)
+def test_round_marks_enclose_the_range(low: float, high: float, marks: list[float]) -> None:
+    assert round_marks(low, high) == pytest.approx(marks)
