@@ -12,13 +12,11 @@ from worker.services import scoring
 from worker.services.execution import RunStopped, StopReason
 from worker.services.scoring import (
     Scored,
-    UnableToScore,
     UnknownScorer,
     open_picture,
     perform_scoring,
     score_images,
     scorer_named,
-    scores_for_prompt,
     version_named,
 )
 
@@ -134,29 +132,6 @@ def test_scorer_named_reads_a_folder(scorers, tmp_path):
     by_name = scorer_named("clip").score([open_picture(image)], "a cat")
 
     assert by_folder.tolist() == by_name.tolist()
-
-
-def test_scores_for_prompt_in_the_order_asked(scorers):
-    images = make_images(3, make_generator())
-    wanted = [str(images[place].public_id) for place in (2, 0, 2)]
-
-    scores = scores_for_prompt(public_ids=wanted, prompt="another prompt", scorer="hps")
-
-    expected = scoring.scorer_for(scorers["hps"]).score(
-        [open_picture(images[2]), open_picture(images[0])], "another prompt"
-    )
-    assert [score["image"] for score in scores] == wanted
-    assert [score["score"] for score in scores] == pytest.approx([expected[0], expected[1], expected[0]])
-
-
-def test_scores_for_prompt_refuses_unknown_and_missing_images(scorers):
-    image = make_image()
-    nobody = "00000000-0000-4000-8000-000000000000"
-    with pytest.raises(UnableToScore, match=f"no image {nobody}"):
-        scores_for_prompt(public_ids=[str(image.public_id), nobody], prompt="a cat", scorer="clip")
-    default_storage.delete(image.file.name)
-    with pytest.raises(UnableToScore, match="can't be read"):
-        scores_for_prompt(public_ids=[str(image.public_id)], prompt="a cat", scorer="clip")
 
 
 def test_perform_scoring_scores_a_campaign_with_what_is_in_use(scorers, rung, tmp_path):

@@ -1,7 +1,7 @@
-"""Scores of images by any scorer: in bulk into the database, or for one prompt and a few images."""
+"""Scores of images by any scorer: in bulk into the database, and which scorers there are."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,10 +31,6 @@ FAMILIES = (ModelVersion.Family.CLIP, ModelVersion.Family.AESTHETIC, ModelVersio
 
 class UnknownScorer(ValueError):
     """No scorer of this name; the message says which names there are."""
-
-
-class UnableToScore(ValueError):
-    """The images can't be scored as asked; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -150,24 +146,6 @@ def scorer_named(name: str) -> "Scorer":
 
         return load_scorer(name, None if settings.DEVICE == "auto" else settings.DEVICE)
     return scorer_for(version_named(name))
-
-
-def scores_for_prompt(*, public_ids: Sequence[str], prompt: str, scorer: str) -> list[dict[str, Any]]:
-    """Scores of stored images for one prompt, which need not be their own: `[{"image", "score"}]` in the order asked.
-
-    Raises:
-        UnknownScorer: no such scorer.
-        UnableToScore: an image is not there or can't be read.
-    """
-    stored = {str(image.public_id): image for image in Image.objects.filter(public_id__in=public_ids)}
-    if unknown := [public_id for public_id in public_ids if public_id not in stored]:
-        raise UnableToScore(f"There is no image {unknown[0]}.")
-    try:
-        pictures = [open_picture(stored[public_id]) for public_id in public_ids]
-    except OSError as error:
-        raise UnableToScore(f"An image can't be read: {error}.") from error
-    values = scorer_for(version_named(scorer)).score(pictures, prompt).tolist()
-    return [{"image": public_id, "score": value} for public_id, value in zip(public_ids, values, strict=True)]
 
 
 def images_of(campaign: Campaign | None) -> QuerySet[Image]:
