@@ -14,7 +14,7 @@ from celery import Task, shared_task
 from celery.signals import celeryd_after_setup, heartbeat_sent, worker_ready, worker_shutting_down
 from django.db import DatabaseError, connections
 
-from worker.services import execution, presence, runs
+from worker.services import execution, presence, runs, score_requests
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,12 @@ def sweep_runs(**_later: object) -> None:
     swept = runs.sweep_runs()
     if swept != runs.Sweep(0, 0, 0, 0):
         logger.info("%s", swept)
+
+
+@shared_task(name=score_requests.ANSWER_JOB, ignore_result=True)
+def answer_score_request(*, number: str, **_later: object) -> None:
+    """Score images for somebody who waits."""
+    score_requests.answer_score_request(number=number)
 
 
 @contextlib.contextmanager
