@@ -258,11 +258,13 @@ def clustered_mean(
 def _bootstrap(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
     clusters = len(sums)
-    even = np.full(clusters, 1 / clusters)
     rows = max(1, _CELLS // clusters)
     ratios = []
     for start in range(0, RESAMPLES, rows):
-        drawn = rng.multinomial(clusters, even, size=min(rows, RESAMPLES - start)).astype(np.float64)
+        # Counting drawn places is ten times as quick as drawing from the multinomial distribution of the counts.
+        resamples = min(rows, RESAMPLES - start)
+        places = rng.integers(clusters, size=(resamples, clusters)) + clusters * np.arange(resamples)[:, None]
+        drawn = np.bincount(places.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
         ratios.append((drawn @ sums) / (drawn @ sizes))
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])

@@ -1,0 +1,91 @@
+import threading
+
+import numpy as np
+import pytest
+
+from tests.scoring import tiny
+from tests.scoring.people import choice
+from worker.classifier.data import ImageReader, UnableToReadImage, batches, tabulate
+
+
+def test_tabulate_by_hand():
+    choices = [
+        choice(1, images=("a", "b"), prompt="one", split="train"),
+        choice("all_bad", images=("x", "y"), prompt="none"),
+        choice("tie", images=("b", "c", "d"), prompt="two"),
+        choice(0, images=("b", "a"), prompt="one", split="train"),
+    ]
+
+    table = tabulate(choices)
+
+    assert (table.images, table.prompts) == (("a", "b", "c", "d"), ("one", "two"))
+    assert table.choices == (choices[0], choices[2], choices[3])
+    assert table.image_ids.tolist() == [[0, 1, 0], [1, 2, 3], [1, 0, 0]]
+    assert table.mask.tolist() == [[True, True, False], [True] * 3, [True, True, False]]
+    assert table.chosen.tolist() == [1, -1, 0]
+    assert table.prompt_ids.tolist() == [0, 1, 0]
+    assert (table.rows("train").tolist(), table.rows("test").tolist()) == ([0, 2], [1])
+
+
+def test_batches_show_every_row_once_per_epoch_in_an_order_of_its_own():
+    rows = np.arange(10, 20)
+
+    seen = [batch.tolist() for batch in batches(rows, size=4, epochs=2, seed=0)]
+
+    first, second = ([*one, *two, *three] for one, two, three in (seen[:3], seen[3:]))
+    assert [len(batch) for batch in seen] == [4, 4, 2] * 2
+    assert sorted(first) == sorted(second) == rows.tolist()
+    assert first != second
+
+
+def test_batches_depend_on_the_seed_and_go_on_where_they_stopped():
+    rows = np.arange(10)
+
+    def seen(**more):
+        return [batch.tolist() for batch in batches(rows, size=4, epochs=2, **more)]
+
+    assert seen(seed=1) == seen(seed=1) != seen(seed=2)
+    assert [seen(seed=1, first_step=step) for step in range(7)] == [seen(seed=1)[step:] for step in range(7)]
+
+
+PICTURES = {key: tiny.picture(value) for key, value in (("a", 40), ("b", 200))}
+
+
+def test_image_reader_reads_in_the_order_asked():
+    with ImageReader(lambda key: PICTURES[key].copy(), tiny.PREPROCESSING, readers=2) as reader:
+        squares = reader.squares(["b", "a", "b"])
+        pixels = reader.pixels(["a"])
+
+    expected = [tiny.PREPROCESSING.square(PICTURES[key]) for key in "bab"]
+    assert np.array_equal(squares, expected)
+    assert np.array_equal(pixels, tiny.PREPROCESSING.normalise(expected[1][None]))
+
+
+def test_image_reader_reads_ahead_and_each_image_once():
+    opened, ahead = [], threading.Event()
+
+    def open_image(key):
+        opened.append(key)
+        if key == "b":
+            ahead.set()
+        return PICTURES[key].copy()
+
+    with ImageReader(open_image, tiny.PREPROCESSING, readers=2) as reader:
+        reader.ask(["a", "b"])
+        assert ahead.wait(10)
+        reader.squares(["a"])
+        reader.squares(["b"])
+
+    assert sorted(opened) == ["a", "b"]
+
+
+@pytest.mark.parametrize("error", [OSError("cut off"), KeyError("c"), ValueError("no such file")])
+def test_image_reader_names_the_image_that_cannot_be_read(error):
+    def open_image(key):
+        raise error
+
+    with (
+        ImageReader(open_image, tiny.PREPROCESSING, readers=1) as reader,
+        pytest.raises(UnableToReadImage, match="Image c can't be read"),
+    ):
+        reader.squares(["c"])
