@@ -46,8 +46,8 @@ fix: $(STAMP) ## repair the style where a program can
 	$(VENV)/bin/ruff check --fix --quiet . || true
 	$(VENV)/bin/ruff format .
 
-bench: $(STAMP) ## measure what the README claims of speed
-	$(RUN) manage.py bench
+bench: $(STAMP) ## scoring in batches against one image at a time, side by side
+	$(RUN) -m benchmarks.score_images $(BENCH)
 
 toy-weights: $(STAMP) ## make the two tiny base models anew, from nothing
-	$(RUN) manage.py make_toy_weights
+	$(RUN) -m hps_site.demo.toy_weights
