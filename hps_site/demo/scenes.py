@@ -38,6 +38,8 @@ PLACES = {
 """Centre of the object as (x, y) in pixels."""
 BACKGROUNDS = {"white": (244, 244, 244), "black": (14, 14, 16), "grey": (128, 130, 132), "beige": (224, 204, 166)}
 
+WORDS = [list(SIZES), list(COLOURS), list(SHAPES), list(PLACES), list(BACKGROUNDS)]
+"""What can stand in each place of a caption."""
 CAPTION = re.compile(
     rf"a ({'|'.join(SIZES)}) ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)}) ({'|'.join(PLACES)}), "
     rf"({'|'.join(BACKGROUNDS)}) background"
@@ -82,7 +84,7 @@ class Defect:
 
 def every_scene() -> list[Scene]:
     """All 2,880 scenes, in one fixed order."""
-    return [Scene(*words) for words in itertools.product(SIZES, COLOURS, SHAPES, PLACES, BACKGROUNDS)]
+    return [Scene(*words) for words in itertools.product(*WORDS)]
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -92,9 +94,7 @@ def is_held_out(scene: Scene) -> bool:
 
 def random_scene(rng: np.random.Generator) -> Scene:
     """One scene, every one as likely as any other."""
-    return Scene(
-        *(words[rng.integers(len(words))] for words in map(list, (SIZES, COLOURS, SHAPES, PLACES, BACKGROUNDS)))
-    )
+    return Scene(*(words[rng.integers(len(words))] for words in WORDS))
 
 
 def random_defects(rng: np.random.Generator, clean_share: float = 0.5) -> tuple[Defect, ...]:
@@ -163,11 +163,11 @@ def _wrong_colour(brush: _Brush, scene: Scene, strength: float, rng: np.random.G
     return replace(brush, colour=brush.colour + strength * (other - brush.colour))
 
 
-def _missing(brush: _Brush, scene: Scene, strength: float, rng: np.random.Generator) -> _Brush:
+def _missing(brush: _Brush, _scene: Scene, strength: float, _rng: np.random.Generator) -> _Brush:
     return replace(brush, mask=brush.mask * (1 - strength))
 
 
-def _broken(brush: _Brush, scene: Scene, strength: float, rng: np.random.Generator) -> _Brush:
+def _broken(brush: _Brush, _scene: Scene, strength: float, rng: np.random.Generator) -> _Brush:
     """Cut into bands, every other band pushed aside."""
     mask = brush.mask.copy()
     band = 4
@@ -187,11 +187,12 @@ def _wrong_place(brush: _Brush, scene: Scene, strength: float, rng: np.random.Ge
     home = PLACES[scene.place]
     others = [place for place in PLACES.values() if place != home]
     away = others[rng.integers(len(others))]
-    centre = tuple(at + strength * (to - start) for at, to, start in zip(brush.centre, away, home, strict=True))
+    x, y = (at + strength * (to - start) for at, to, start in zip(brush.centre, away, home, strict=True))
+    centre = (x, y)
     return replace(brush, centre=centre, mask=shape_mask(brush.shape, brush.radius, centre))
 
 
-def _hazy(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def _hazy(picture: np.ndarray, strength: float, _rng: np.random.Generator) -> np.ndarray:
     """Everything washed towards one pale grey."""
     amount = 0.75 * strength
     return picture + amount * (190 - picture)
@@ -203,7 +204,7 @@ def _noisy(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np
     return picture + grain.repeat(2, axis=0).repeat(2, axis=1)
 
 
-def _blurred(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def _blurred(picture: np.ndarray, strength: float, _rng: np.random.Generator) -> np.ndarray:
     reach = max(1, round(5 * strength))
     for axis in (0, 1):
         padded = np.concatenate(

@@ -36,7 +36,7 @@ class SimulatedAnnotator:
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
 
-    def choose(self, utilities: Sequence[float], can_tie: bool = True, can_all_bad: bool = True) -> Choice:
+    def choose(self, utilities: Sequence[float], *, can_tie: bool = True, can_all_bad: bool = True) -> Choice:
         """One answer to a set of images, given their true utilities in the order shown."""
         best_first = np.sort(np.asarray(utilities, dtype=float))[::-1]
         if can_all_bad and best_first[0] < self.all_bad_below:
@@ -66,8 +66,8 @@ CARELESS = "Max"
 def panel(people: int, seed: int) -> list[SimulatedAnnotator]:
     """So many people of differing skill and habits; the last one is careless.
 
-    The careful differ in skill between 1.2 and 2.4, in their leaning to the left or right, and in how readily they call a
-    tie or find everything bad.
+    The careful differ in skill between 1.2 and 2.4, in their leaning to the left or right, and in how readily they
+    call a tie or find everything bad.
     """
     rng = np.random.default_rng(seed)
     careful = [

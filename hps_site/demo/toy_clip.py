@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+import scoring.backend  # noqa: F401  before open_clip: makes its own import of torchvision possible
+
+import open_clip  # isort: skip
+
+from hps_site.demo.base_models import ROW_IDS, ROWS, VOCABULARY
 from hps_site.demo.scenes import Scene, draw, every_scene, random_defects
 
 CONTEXT_LENGTH = 24
 WIDTH = 96
-VOCABULARY = 49408
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": WIDTH,
     "vision_cfg": {"image_size": 32, "patch_size": 8, "width": WIDTH, "layers": 4, "head_width": 24},
@@ -33,8 +37,8 @@ ARCHITECTURE: dict[str, Any] = {
     "quick_gelu": False,
 }
 """The arguments of `open_clip.CLIP`, as a checkpoint's manifest has them."""
-PIXEL_MEAN = (0.5, 0.5, 0.5)
-PIXEL_DEVIATION = (0.25, 0.25, 0.25)
+PREPROCESSING: dict[str, Any] = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "resize": "longest"}
+"""How it sees pictures, as a checkpoint's manifest has it."""
 FIRST_LOGIT_SCALE, LAST_LOGIT_SCALE = 14.0, 100.0
 """Ramped, not learnt: left to itself it ends near 18, and softmax(100 cos) is then far too sure of itself."""
 
@@ -43,7 +47,7 @@ FIRST_LOGIT_SCALE, LAST_LOGIT_SCALE = 14.0, 100.0
 class ClipTraining:
     """How long and how the tiny CLIP is taught."""
 
-    steps: int = 500
+    steps: int = 450
     batch: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -55,8 +59,8 @@ class ClipTraining:
 def pixels(images: Sequence[np.ndarray]) -> torch.Tensor:
     """Pictures as the tiny CLIP wants them: uint8 (N, 32, 32, 3) in, float (N, 3, 32, 32) out."""
     values = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-    mean = torch.tensor(PIXEL_MEAN).view(3, 1, 1)
-    deviation = torch.tensor(PIXEL_DEVIATION).view(3, 1, 1)
+    mean = torch.tensor(PREPROCESSING["mean"]).view(3, 1, 1)
+    deviation = torch.tensor(PREPROCESSING["std"]).view(3, 1, 1)
     return (values - mean) / deviation
 
 
@@ -76,25 +80,12 @@ def build(vocabulary: int = VOCABULARY) -> open_clip.CLIP:
     return open_clip.CLIP(**{**ARCHITECTURE, "text_cfg": text})
 
 
-def with_full_vocabulary(compact: dict[str, torch.Tensor], rows: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
-    """The weights with the whole token table, from those with only the taught rows.
-
-    The untaught rows are random, of the taught rows' mean length: a word never seen is then as distinct as any other,
-    where near-zero rows would make all such words one.
-    """
-    taught = compact["token_embedding.weight"]
-    noise = np.random.default_rng(seed).standard_normal((VOCABULARY, WIDTH), dtype=np.float32)
-    length = taught.float().norm(dim=1).mean()
-    table = F.normalize(torch.from_numpy(noise), dim=1) * length
-    table[torch.from_numpy(rows)] = taught.float()
-    return {**compact, "token_embedding.weight": table}
-
-
 def train(
-    training: ClipTraining, scenes: Sequence[Scene], on_step: Callable[[int, float], None] = lambda step, loss: None
+    training: ClipTraining, scenes: Sequence[Scene], on_step: Callable[[int, float], None] = lambda _step, _loss: None
 ) -> dict[str, torch.Tensor]:
-    """Teach a tiny CLIP on drawings of `scenes`; gives its weights with only the taught rows of the token table.
+    """Teach a tiny CLIP on drawings of `scenes`; gives its weights as they are shipped, but in float32.
 
+    Of the token table it has the taught rows alone; `base_models.full_clip_weights` makes the rest.
     `on_step` gets the number of steps done and the loss. Same settings, same machine: same weights.
     """
     torch.manual_seed(training.seed)
@@ -122,7 +113,10 @@ def train(
         schedule.step()
         on_step(step + 1, loss.item())
     model.logit_scale.fill_(math.log(LAST_LOGIT_SCALE))
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    weights[ROWS] = weights.pop("token_embedding.weight")
+    weights[ROW_IDS] = torch.from_numpy(rows.astype(np.int32))
+    return weights
 
 
 @torch.inference_mode()
@@ -133,6 +127,13 @@ def recall_at_1(model: open_clip.CLIP, scenes: Sequence[Scene], seed: int) -> fl
     texts = model.encode_text(tokens([scene.caption for scene in scenes]), normalize=True)
     nearest = (images @ texts.T).argmax(1)
     return (nearest == torch.arange(len(scenes))).float().mean().item()
+
+
+@torch.inference_mode()
+def scores(model: open_clip.CLIP, images: Sequence[Image.Image], caption: str) -> np.ndarray:
+    """100 * cosine of each picture with the caption, (n,)."""
+    pictures = model.encode_image(pixels([np.asarray(image) for image in images]), normalize=True)
+    return (100 * pictures @ model.encode_text(tokens([caption]), normalize=True)[0]).numpy()
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

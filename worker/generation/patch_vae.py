@@ -1,7 +1,7 @@
-"""An autoencoder without training, for the toy world: patches of 4 x 4 pixels in their principal components, whitened.
+"""An autoencoder without training, for the toy world: 4 x 4 patches in their principal components, whitened.
 
-It has the face of diffusers' `AutoencoderKL`, so that the real StableDiffusionPipeline and the adapter training work with
-it as with any other.
+It has the face of diffusers' `AutoencoderKL`, so that the real StableDiffusionPipeline and the adapter training work
+with it as with any other.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class PatchVAE(ModelMixin, ConfigMixin):
 
     config_name = "config.json"
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         latent_channels: int = 16,
@@ -67,8 +67,13 @@ class PatchVAE(ModelMixin, ConfigMixin):
 
     @classmethod
     def fit(cls, images: torch.Tensor, latent_channels: int) -> "PatchVAE":
-        """The autoencoder whose components explain most of these images: (N, 3, H, W) in -1..1, sides multiples of 4."""
-        vae = cls(latent_channels=latent_channels, in_channels=images.shape[1])
+        """The autoencoder whose components explain most of these images.
+
+        Args:
+            images: (N, 3, H, W) in -1..1, sides multiples of 4.
+            latent_channels: components kept, at most 48.
+        """
+        vae: PatchVAE = cls(latent_channels=latent_channels, in_channels=images.shape[1])
         patches = _to_patches(images).movedim(1, -1).reshape(-1, vae.mean.numel()).double()
         mean = patches.mean(0)
         covariance = (patches - mean).T @ (patches - mean) / len(patches)
@@ -79,15 +84,14 @@ class PatchVAE(ModelMixin, ConfigMixin):
         vae.deviation.data = variances[kept].clamp_min(1e-8).sqrt().float()
         return vae
 
-    def encode(self, x: torch.Tensor, return_dict: bool = True) -> PatchVAEOutput | tuple[ExactLatents]:
+    def encode(self, x: torch.Tensor) -> PatchVAEOutput:
         """Images (N, 3, H, W) in -1..1 to latents (N, channels, H/4, W/4), in `latent_dist`."""
         centred = _to_patches(x) - self.mean.view(-1, 1, 1)
         latents = torch.einsum("nvhw,vc->nchw", centred, self.basis) / self.deviation.view(-1, 1, 1)
-        exact = ExactLatents(latents)
-        return PatchVAEOutput(latent_dist=exact) if return_dict else (exact,)
+        return PatchVAEOutput(latent_dist=ExactLatents(latents))
 
     def decode(
-        self, z: torch.Tensor, return_dict: bool = True, generator: torch.Generator | None = None
+        self, z: torch.Tensor, *, return_dict: bool = True, generator: torch.Generator | None = None
     ) -> DecoderOutput | tuple[torch.Tensor]:
         """Latents (N, channels, h, w) to images (N, 3, 4h, 4w), about -1..1, in `sample`."""
         patches = torch.einsum("nchw,vc->nvhw", z * self.deviation.view(-1, 1, 1), self.basis)

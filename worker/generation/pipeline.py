@@ -28,7 +28,7 @@ class PipelineRejected(ValueError):
 
 
 def seed_for(prompt: str, index: int) -> int:
-    """The seed of the index-th image of a prompt (from 0): the same for every model, so that two differ in nothing else.
+    """The seed of a prompt's image number `index` (from 0): the same for every model, so that nothing else differs.
 
     Returns:
         0 to 2**31 - 1 + index, from the prompt's SHA-256; it fits where seeds are commonly kept.
@@ -50,9 +50,7 @@ def load_pipeline(folder: Path | str, device: str | torch.device = "cpu") -> Sta
     try:
         if _autoencoder_class(folder) == PatchVAE.__name__:
             parts["vae"] = PatchVAE.from_pretrained(folder / "vae", local_files_only=True, use_safetensors=True)
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, **parts
-        )
+        pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True, **parts)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PipelineRejected(f"{folder}: no pipeline of diffusers in safetensors ({reason}).") from error
@@ -78,9 +76,9 @@ def generate(
     Args:
         pipeline: from `load_pipeline`; it is left as it was found.
         prompts: (n,) texts.
-        seeds: (n,) integers, usually from `seed_for`; each image's noise comes from its own seed alone, drawn on the CPU,
-            so neither its neighbours nor the device change it. The images can still differ in a last bit between
-            batch sizes and devices, as sums of floats do.
+        seeds: (n,) integers, usually from `seed_for`; each image's noise comes from its own seed alone, drawn on the
+            CPU, so neither its neighbours nor the device change it. The images can still differ in a last bit
+            between batch sizes and devices, as sums of floats do.
         steps: denoising steps; the paper: 50.
         guidance: scale of classifier-free guidance, above 1 to have any effect; the paper: 7.5.
         negative_prompt: what to steer away from, the adapter's mark for instance; None: the empty text.
@@ -131,7 +129,7 @@ def _reporter(on_step: OnStep | None, done_before: int, total: int) -> Callable[
     if on_step is None:
         return None
 
-    def report(pipeline: object, step: int, timestep: object, tensors: dict[str, object]) -> dict[str, object]:
+    def report(_pipeline: object, step: int, _timestep: object, tensors: dict[str, object]) -> dict[str, object]:
         on_step(done_before + step + 1, total)
         return tensors
 

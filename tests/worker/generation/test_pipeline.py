@@ -21,10 +21,11 @@ def pipeline(pipeline_folder: Path) -> StableDiffusionPipeline:
     return load_pipeline(pipeline_folder)
 
 
-def made(pipeline: StableDiffusionPipeline, prompts: list[str] = PROMPTS, seeds: list[int] = SEEDS, **given) -> np.ndarray:
-    return np.stack(
-        [np.asarray(image) for image in generate(pipeline, prompts, seeds, **{"steps": 2, "guidance": 3.0, **given})]
-    ).astype(int)
+def made(
+    pipeline: StableDiffusionPipeline, prompts: list[str] = PROMPTS, seeds: list[int] = SEEDS, **given
+) -> np.ndarray:
+    images = generate(pipeline, prompts, seeds, **{"steps": 2, "guidance": 3.0, **given})
+    return np.stack([np.asarray(image) for image in images]).astype(int)
 
 
 def test_seed_for_depends_on_prompt_and_index_alone() -> None:
