@@ -115,7 +115,7 @@ def _fit(
     loss, gradient, curvature = _likelihood(log_worths, shown, votes, prior)
     for _ in range(200):
         step = np.linalg.solve(curvature, gradient)
-        if np.abs(step).max() < 1e-12:
+        if np.abs(step).max() < 1e-9:
             break
         size = 1.0
         while size > 1e-9 and _likelihood(log_worths - size * step, shown, votes, prior)[0] > loss:
