@@ -17,6 +17,8 @@ os.environ.setdefault("SECRET_KEY", "only-the-tests-use-this-key-0123456789-abcd
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from django.conf import settings as django_settings
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.test import testcases
 
 from hps_site import embedded
 from tests.browser import chromium_path
@@ -34,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Jobs are called by their tests; no worker that happens to run on this machine may hear of them.
     django_settings.CELERY_BROKER_URL = "memory://"
     django_settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    # The live server looks for the app of static files by its plain name and would serve none of them.
+    testcases._StaticFilesHandler = StaticFilesHandler
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
