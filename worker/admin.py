@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _now
@@ -14,7 +14,7 @@ from worker.queries import run_choices
 from worker.services.versions import NothingToRollBackTo, VersionRejected, promote_version, roll_back
 
 
-class Facts(admin.ModelAdmin):
+class Facts(admin.ModelAdmin):  # type: ignore[type-arg]
     """What happened: nobody adds to it or changes it here."""
 
     def has_add_permission(self, _request: HttpRequest, *_inline: Any) -> bool:
@@ -40,11 +40,11 @@ class OpensRuns(Facts):
         return super().changelist_view(request, extra)
 
 
-class RunEvents(admin.TabularInline):
+class RunEvents(admin.TabularInline):  # type: ignore[type-arg]
     """The log of a run; its curves are on the run's own page."""
 
     model = RunEvent
-    fields = ["created_at", "attempt", "text"]
+    fields = ("created_at", "attempt", "text")
     readonly_fields = fields
     extra = 0
     can_delete = False
@@ -121,26 +121,26 @@ class ModelVersionAdmin(OpensRuns):
 
     def promote(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Put the version into use."""
-        return self._act(request, object_id, lambda version: promote_version(version=version, by=request.user))
+        return self._act(request, object_id, lambda version, person: promote_version(version=version, by=person))
 
     def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Put the version that was in use before this one back into use."""
-        return self._act(request, object_id, lambda version: roll_back(family=version.family, by=request.user))
+        return self._act(request, object_id, lambda version, person: roll_back(family=version.family, by=person))
 
     def _act(self, request: HttpRequest, object_id: str, act: Any) -> HttpResponse:
         version = self.get_object(request, object_id)
         if version is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            raise Http404
         back = reverse("admin:worker_modelversion_change", args=[version.pk])
         if request.method != "POST" or not request.user.has_perm("worker.change_modelversion"):
             messages.error(request, _now("Only a button of this page puts a version into use, for those who may."))
             return HttpResponseRedirect(back)
         try:
-            in_use = act(version)
+            in_use = act(version, request.user)
         except (VersionRejected, NothingToRollBackTo) as error:
             messages.error(request, str(error))
         else:
-            messages.success(request, _now("%(version)s is in use now.") % {"version": in_use})
+            messages.success(request, _now("In use now: %(version)s.") % {"version": in_use})
         return HttpResponseRedirect(back)
 
 

@@ -94,7 +94,7 @@ def curves_of(run: Run, limit: int = CURVE_POINTS) -> list[Curve]:
     reported = run.events.filter(step__isnull=False).values_list("step", "metrics")
     for step, metrics in reported.iterator():
         for name, value in metrics.items():
-            if isinstance(value, int | float):
+            if step is not None and isinstance(value, int | float):
                 curves.setdefault(name, {})[step] = float(value)
     return [Curve(name, _thinned(sorted(points.items()), limit)) for name, points in sorted(curves.items())]
 

@@ -6,7 +6,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, cast
 
 import PIL.Image
 from django.core.files import File
@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max, Q
 
 from annotations.models import Campaign, Image, Vote, VoteQuerySet
-from scoring.preferences import Choice, read_lines
+from scoring.preferences import Choice, Outcome, Split, read_lines
 from worker.models import Snapshot
 
 # Fewer decided choices than these give figures that mean nothing.
@@ -129,13 +129,13 @@ def open_image(key: str) -> PIL.Image.Image:
         Image.DoesNotExist, OSError: there is none, or its file is missing or damaged.
     """
     image = Image.objects.only("file").get(public_id=uuid.UUID(key))
-    return _decoded(image.file.storage, image.file.name)
+    return _decoded(image.file.storage, str(image.file.name))
 
 
 def image_opener(choices: Iterable[Choice]) -> Callable[[str], PIL.Image.Image]:
     """`open_image` for the images of these choices, without the database: usable from many threads."""
     keys = {key for choice in choices for key in choice.images}
-    storage = Image._meta.get_field("file").storage  # type: ignore[union-attr]
+    storage = Image._meta.get_field("file").storage
     names = {
         str(public_id): name
         for public_id, name in Image.objects.values_list("public_id", "file").iterator()
@@ -160,10 +160,10 @@ def _choices(votes: VoteQuerySet, campaign: Campaign | None) -> Iterator[Choice]
         yield Choice(
             prompt=prompt,
             images=tuple(images[shown][0] for shown in order),
-            outcome=outcome,
-            chosen=None if image_id is None else order.index(image_id),
+            outcome=cast(Outcome, outcome),
+            chosen=order.index(image_id) if outcome == "choice" else None,
             annotator=str(annotator),
-            split=split,
+            split=cast(Split, split),
             generators=tuple(images[shown][1] for shown in order),
         )
 

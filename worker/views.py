@@ -11,6 +11,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
@@ -165,9 +166,9 @@ def open_run(request: HttpRequest) -> HttpResponse:
     """Open a run, or go to the one that is active already."""
     form = OpenRunForm(request.POST)
     if not form.is_valid():
-        messages.error(request, " ".join(message for errors in form.errors.values() for message in errors))
+        messages.error(request, " ".join(str(message) for errors in form.errors.values() for message in errors))
         return redirect("worker:runs")
-    return _go_to_opened(request, lambda: run_services.open_run(**form.cleaned_data, by=request.user))
+    return _go_to_opened(request, lambda: run_services.open_run(**form.cleaned_data, by=_person(request)))
 
 
 @require_POST
@@ -176,7 +177,7 @@ def open_run(request: HttpRequest) -> HttpResponse:
 def retry_run(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Start a run that failed once more, as a new one."""
     found = _run_or_404(public_id)
-    return _go_to_opened(request, lambda: run_services.retry_run(run=found, by=request.user))
+    return _go_to_opened(request, lambda: run_services.retry_run(run=found, by=_person(request)))
 
 
 @require_POST
@@ -186,7 +187,7 @@ def cancel_run(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Ask a run to stop."""
     found = _run_or_404(public_id)
     try:
-        cancelled = run_services.request_cancel(run=found, by=request.user)
+        cancelled = run_services.request_cancel(run=found, by=_person(request))
     except UnableToCancelRun as error:
         messages.error(request, str(error))
     else:
@@ -201,7 +202,7 @@ def cancel_run(request: HttpRequest, public_id: UUID) -> HttpResponse:
 def snapshot_file(_request: HttpRequest, public_id: UUID) -> HttpResponse | FileResponse:
     """The choices that a run saw, as JSON lines."""
     snapshot = _run_or_404(public_id).snapshot
-    if snapshot is None or not snapshot.file.storage.exists(snapshot.file.name):
+    if snapshot is None or not snapshot.file.storage.exists(str(snapshot.file.name)):
         raise Http404(_("This run has no snapshot."))
     return FileResponse(
         snapshot.file.open("rb"),
@@ -258,7 +259,7 @@ def promote_version(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Put a version into use."""
     found = get_object_or_404(ModelVersion, public_id=public_id)
     try:
-        version_services.promote_version(version=found, by=request.user, reason=request.POST.get("reason", ""))
+        version_services.promote_version(version=found, by=_person(request), reason=request.POST.get("reason", ""))
     except VersionRejected as error:
         messages.error(request, str(error))
     else:
@@ -274,7 +275,7 @@ def roll_back(request: HttpRequest, family: str) -> HttpResponse:
     if family not in ModelVersion.Family:
         raise Http404
     try:
-        restored = version_services.roll_back(family=family, by=request.user)
+        restored = version_services.roll_back(family=family, by=_person(request))
     except (NothingToRollBackTo, VersionRejected) as error:
         messages.error(request, str(error))
     else:
@@ -338,6 +339,11 @@ def round_marks(low: float, high: float, count: int = 4) -> Sequence[float]:
     distance = next(factor * size for factor in (1, 2, 5, 10) if factor * size * count >= span)
     first, last = math.floor(low / distance), math.ceil(high / distance)
     return [number * distance for number in range(first, max(last, first + 1) + 1)]
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # staff_only lets nobody else in
+    return request.user
 
 
 def _run_or_404(public_id: UUID) -> Run:

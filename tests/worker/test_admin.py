@@ -75,7 +75,7 @@ def test_a_version_is_put_into_use_and_rolled_back_by_its_buttons(boss: Client, 
     promote_version(version=one)
 
     promoted = boss.post(f"/admin/worker/modelversion/{two.pk}/promote/", follow=True).content.decode()
-    assert ("hps-2 is in use now." in promoted, "Roll back to the version before" in promoted) == (True, True)
+    assert ("In use now: hps-2." in promoted, "Roll back to the version before" in promoted) == (True, True)
 
     boss.post(f"/admin/worker/modelversion/{two.pk}/roll-back/")
     assert ModelVersion.objects.current().get() == one
@@ -100,4 +100,4 @@ def test_a_version_that_is_damaged_is_not_put_into_use(boss: Client, files: Path
     page = boss.post(f"/admin/worker/modelversion/{version.pk}/promote/", follow=True).content.decode()
 
     assert "is not what its manifest says" in page
-    assert boss.post("/admin/worker/modelversion/999999/promote/").status_code == 302
+    assert boss.post("/admin/worker/modelversion/999999/promote/").status_code == 404

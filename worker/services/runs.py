@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from celery import current_app
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -70,7 +70,7 @@ def open_run(
     preset: str = "tiny",
     config: Mapping[str, Any] | None = None,
     campaign: Campaign | None = None,
-    by: AbstractBaseUser | None = None,
+    by: User | None = None,
 ) -> OpenedRun:
     """Queue a run, or find the one of its kind that is active: never two at once.
 
@@ -122,7 +122,7 @@ def check_preset(*, kind: str, preset: str) -> None:
         raise UnknownPreset(f"There is no preset {preset!r} for {kind} runs; choose one of: {', '.join(names)}.")
 
 
-def retry_run(*, run: Run, by: AbstractBaseUser | None = None) -> OpenedRun:
+def retry_run(*, run: Run, by: User | None = None) -> OpenedRun:
     """Open a new run with the settings of one that failed or was cancelled.
 
     Raises:
@@ -133,7 +133,7 @@ def retry_run(*, run: Run, by: AbstractBaseUser | None = None) -> OpenedRun:
     return open_run(kind=run.kind, preset=run.preset, config=run.config, campaign=run.campaign, by=by)
 
 
-def request_cancel(*, run: Run, by: AbstractBaseUser | None = None) -> Run:
+def request_cancel(*, run: Run, by: User | None = None) -> Run:
     """End a queued run at once, or ask a running one to stop after its current step; asking twice is harmless.
 
     Returns:

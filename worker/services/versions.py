@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Max
 
@@ -104,7 +104,7 @@ def register_base_models(*, folders: Iterable[Path] | None = None) -> list[Model
     return versions
 
 
-def promote_version(*, version: ModelVersion, by: AbstractBaseUser | None = None, reason: str = "") -> ModelVersion:
+def promote_version(*, version: ModelVersion, by: User | None = None, reason: str = "") -> ModelVersion:
     """Put a version into use in place of the one that is; a version in use already stays so.
 
     Where the artefact can be read from this machine it must be whole; a web process that doesn't share the disk of
@@ -127,7 +127,7 @@ def promote_version(*, version: ModelVersion, by: AbstractBaseUser | None = None
     return version
 
 
-def roll_back(*, family: str, by: AbstractBaseUser | None = None) -> ModelVersion:
+def roll_back(*, family: str, by: User | None = None) -> ModelVersion:
     """Put the version that was in use before the current one into use again; further back with each call.
 
     Raises:
