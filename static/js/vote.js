@@ -34,13 +34,14 @@ const outbox = new Outbox({
     toast(error.code === "claim_lost" ? texts.claim_lost : texts.not_taken.replace("{detail}", error.message));
     await goOn();
   },
-  onLoggedOut: () => showBanner(texts.login, addresses.login),
+  onLoggedOut: askToLogIn,
 });
 
 let { voted, left } = screen.progress;
 let lastVote = screen.last_vote;
 let said = []; // on this page: { card, entry }, the last one at the end
 let isBusy = false;
+let isLoggedOut = false;
 
 begin();
 
@@ -126,7 +127,7 @@ async function goOn() {
 }
 
 function refuse(error) {
-  if (error.isLoggedOut) showBanner(texts.login, addresses.login);
+  if (error.isLoggedOut) askToLogIn();
   else location.replace(addresses.campaign);
 }
 
@@ -136,7 +137,7 @@ async function undo() {
   try {
     await undoLast();
   } catch (error) {
-    if (error instanceof Refused && error.isLoggedOut) showBanner(texts.login, addresses.login);
+    if (error instanceof Refused && error.isLoggedOut) askToLogIn();
     else toast(error instanceof Refused ? error.message : texts.undo_offline);
   } finally {
     isBusy = false;
@@ -240,11 +241,19 @@ function announce(text) {
 /** Only votes that wait for long are worth a word. */
 function showWaiting() {
   clearTimeout(showWaiting.timer);
+  if (isLoggedOut) return;
   if (!outbox.size) return hideBanner();
   showWaiting.timer = setTimeout(
     () => showBanner(outbox.size === 1 ? texts.one_waiting : texts.many_waiting.replace("{n}", outbox.size)),
     outbox.isStuck ? 0 : BANNER_AFTER_MS,
   );
+}
+
+/** Votes stay on this device until the person is back. */
+function askToLogIn() {
+  isLoggedOut = true;
+  clearTimeout(showWaiting.timer);
+  showBanner(texts.login, addresses.login);
 }
 
 function showBanner(text, address = "") {
