@@ -3,14 +3,16 @@
 import json
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from annotations.models import Campaign
 from worker.models import Run
+from worker.queries import PRESETS
 from worker.services.following import RunFailed, follow_run
-from worker.services.runs import PRESETS, UnableToOpenRun, open_run
+from worker.services.runs import UnableToOpenRun, open_run
 
 
 class RunCommand(BaseCommand):
@@ -85,6 +87,21 @@ def campaign_of(slug: str) -> Campaign:
         known = ", ".join(Campaign.objects.order_by("slug").values_list("slug", flat=True)) or "none yet"
         raise CommandError(f"There is no campaign {slug!r}; known are: {known}.")
     return campaign
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+        CommandError: it can't be read, or holds none.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} can't be read: {error}.") from error
+    if not any(lines):
+        raise CommandError(f"{path} holds no prompt; write one per line.")
+    return [line for line in lines if line]
 
 
 def settings_of(text: str) -> dict[str, Any]:
