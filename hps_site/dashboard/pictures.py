@@ -9,7 +9,7 @@ from hps_site.dashboard.charts import Interval, IntervalChart, Reference, interv
 from hps_site.dashboard.queries.ballots import PositionReport
 from hps_site.dashboard.queries.scorers import ScorerReport
 from hps_site.dashboard.queries.studies import StudyReport
-from hps_site.dashboard.templatetags.figures import log_worth, log_worth_range, percent, percent_range
+from hps_site.dashboard.templatetags.figures import log_worth, percent
 from scoring.metrics import Estimate
 from scoring.rankings import RankedGenerator
 
@@ -31,7 +31,7 @@ def ranking_chart(ranking: Sequence[RankedGenerator]) -> IntervalChart:
             value=place.log_worth,
             low=place.low,
             high=place.high,
-            text=f"{log_worth(place.log_worth)} ({log_worth_range(place)})",
+            text=log_worth(place.log_worth),
             is_marked=True,
         )
         for place in ranking
@@ -47,7 +47,7 @@ def position_chart(report: PositionReport) -> IntervalChart:
             value=share.value,
             low=share.low,
             high=share.high,
-            text=f"{percent(share.value)} ({percent_range(share)})",
+            text=percent(share.value),
             is_marked=True,
         )
         for share in report.shares
@@ -74,7 +74,7 @@ def _row(label: str, estimate: Estimate, *, is_marked: bool = False) -> Interval
         # Without an interval (all choices are of one prompt) the dot stands alone.
         low=estimate.value if estimate.low is None else estimate.low,
         high=estimate.value if estimate.high is None else estimate.high,
-        text=f"{percent(estimate.value)} ({percent_range(estimate)})",
+        text=percent(estimate.value),
         is_marked=is_marked,
     )
 

@@ -44,7 +44,7 @@ def scorers(campaigns: Sequence[Campaign], report: ScorerReport) -> str:
         _heading("Metrics against people", campaigns),
         f"{report.measure} on {report.choices} held-out choices on {report.prompts} prompts; intervals by prompt",
         *text_table(["metric", report.measure, "95 % interval", "beside base CLIP", "choices", "prompts"], rows),
-        *_gaps(report),
+        *_gaps(campaigns, report),
     ]
     return "\n".join(lines)
 
@@ -111,10 +111,12 @@ def _points(difference: Estimate) -> str:
     return f"{text} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
 
 
-def _gaps(report: ScorerReport) -> list[str]:
+def _gaps(campaigns: Sequence[Campaign], report: ScorerReport) -> list[str]:
     """What to do about scores that are not there."""
+    slug = campaigns[0].slug if len(campaigns) == 1 else "SLUG"
     lines = [
-        f"{gap.version} has not scored the images of {gap.choices} of these choices: score them on the dashboard."
+        f"{gap.version} lacks scores for {gap.choices} of these choices: "
+        f"run `score_images --campaign {slug} --scorer {gap.version}`."
         for gap in report.missing
     ]
     if report.families_without_version:

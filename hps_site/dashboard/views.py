@@ -1,12 +1,10 @@
 """The pages for those who run campaigns: nobody else sees what a metric said."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import cast
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required, permission_required
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -22,23 +20,9 @@ from scoring import rankings
 from scoring.preferences import Choice
 from scoring.rankings import RankedGenerator
 from worker.models import Run
-from worker.services.runs import PRESETS, UnableToOpenRun, open_run
-
-P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
-
-
-def staff_only(view: View[P]) -> View[P]:
-    """Sends those who are not logged in to the login page, and refuses all who are not staff."""
-
-    @login_required
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if not request.user.is_staff:
-            raise PermissionDenied
-        return view(request, *args, **kwargs)
-
-    return guarded
+from worker.queries import PRESETS
+from worker.services.runs import UnableToOpenRun, open_run
+from worker.views import staff_only
 
 
 @require_safe
@@ -98,7 +82,7 @@ def score(request: HttpRequest, slug: str) -> HttpResponse:
     names = [str(gap.version) for gap in missing]
     try:
         opened = open_run(
-            kind=Run.Kind.SCORING, preset="", config={"versions": names}, campaign=scored, by=request.user
+            kind=Run.Kind.SCORING, preset="", config={"versions": names}, campaign=scored, by=cast(User, request.user)
         )
     except UnableToOpenRun as error:
         messages.error(request, str(error))

@@ -47,31 +47,25 @@ class CampaignSummary:
 
 def campaign_summaries(*, today: date) -> list[CampaignSummary]:
     """Every campaign, running ones first and then the newest; four SQL statements however many there are."""
-    slots = {
-        row["campaign"]: row
-        for row in Slot.objects.values("campaign").annotate(
-            total=Count("id"), done=Count("id", filter=Q(state=Slot.State.DONE))
-        )
-    }
-    votes = {
-        row["task__campaign"]: row
-        for row in Vote.objects.counted()
-        .values("task__campaign")
-        .annotate(total=Count("id"), people=Count("annotator", distinct=True), last=Max("created_at"))
-    }
+    slots = _slots()
+    votes = _votes()
     recent = _recent_votes(today)
-    summaries = [
-        CampaignSummary(
-            campaign=campaign,
-            votes=votes.get(campaign.pk, {}).get("total", 0),
-            people=votes.get(campaign.pk, {}).get("people", 0),
-            slots=slots.get(campaign.pk, {}).get("total", 0),
-            slots_done=slots.get(campaign.pk, {}).get("done", 0),
-            last_vote_at=votes.get(campaign.pk, {}).get("last"),
-            recent=[recent[campaign.pk].get(today - timedelta(days=ago), 0) for ago in reversed(range(RECENT_DAYS))],
+    days = [today - timedelta(days=ago) for ago in reversed(range(RECENT_DAYS))]
+    summaries = []
+    for campaign in Campaign.objects.order_by("-created_at", "-pk"):
+        wanted, done = slots.get(campaign.pk, (0, 0))
+        counted, people, last_vote_at = votes.get(campaign.pk, (0, 0, None))
+        summaries.append(
+            CampaignSummary(
+                campaign=campaign,
+                votes=counted,
+                people=people,
+                slots=wanted,
+                slots_done=done,
+                last_vote_at=last_vote_at,
+                recent=[recent[campaign.pk].get(day, 0) for day in days],
+            )
         )
-        for campaign in Campaign.objects.order_by("-created_at", "-pk")
-    ]
     return sorted(summaries, key=lambda summary: not summary.campaign.is_running)
 
 
@@ -85,6 +79,24 @@ def versions_in_use() -> list[ModelVersion]:
 def latest_runs(*, count: int = 6) -> list[Run]:
     """The newest runs, whatever their kind and state; one SQL statement."""
     return list(Run.objects.select_related("campaign").order_by("-id")[:count])
+
+
+def _slots() -> dict[int, tuple[int, int]]:
+    """By campaign: votes wanted, and of these done."""
+    rows = Slot.objects.values("campaign").annotate(
+        total=Count("id"), done=Count("id", filter=Q(state=Slot.State.DONE))
+    )
+    return {row["campaign"]: (row["total"], row["done"]) for row in rows}
+
+
+def _votes() -> dict[int, tuple[int, int, datetime | None]]:
+    """By campaign: counted votes, the people behind them, and when the last was cast."""
+    rows = (
+        Vote.objects.counted()
+        .values("task__campaign")
+        .annotate(total=Count("id"), people=Count("annotator", distinct=True), last=Max("created_at"))
+    )
+    return {row["task__campaign"]: (row["total"], row["people"], row["last"]) for row in rows}
 
 
 def _recent_votes(today: date) -> defaultdict[int, dict[date, int]]:

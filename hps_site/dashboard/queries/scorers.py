@@ -106,7 +106,7 @@ def compare_scorers(campaigns: Sequence[Campaign], choices: Sequence[Choice], *,
     Returns:
         Results in the order CLIP, aesthetic, HPS, then by number. Two SQL statements.
     """
-    held_out = [choice for choice in choices if choice.is_decided and choice.split == Split.TEST]
+    held_out = [choice for choice in choices if choice.is_decided and choice.split == "test"]
     versions = _scorer_versions()
     scores = _read_scores(campaigns, versions)
     base = _base_version(versions)

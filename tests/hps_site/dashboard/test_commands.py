@@ -123,7 +123,7 @@ def test_evaluate_scorers_as_a_table_tells_what_is_missing():
     text = output_of("evaluate_scorers", "--campaign", "birds")
 
     assert "top-1 of 4 on 7 held-out choices on 2 prompts; intervals by prompt" in text
-    assert "clip-1 has not scored the images of 7 of these choices" in text
+    assert "clip-1 lacks scores for 7 of these choices: run `score_images --campaign birds --scorer clip-1`." in text
     assert "There is no version of Human Preference Score yet: `retrain_classifier` makes one." in text
 
 
