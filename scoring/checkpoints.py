@@ -72,6 +72,8 @@ def write(folder: Path, tensors: Mapping[str, "torch.Tensor"], manifest: Mapping
             "weights": {"file": WEIGHTS, "sha256": file_sha256(weights), "bytes": weights.stat().st_size},
         }
         write_json(unfinished / MANIFEST, complete)
+        # safetensors writes for its own user alone; the site may run as another than the worker.
+        weights.chmod((unfinished / MANIFEST).stat().st_mode)
     return complete
 
 

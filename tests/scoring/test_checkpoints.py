@@ -50,6 +50,13 @@ def test_write_reads_back(tmp_path):
     assert names(tmp_path / "one") == ["manifest.json", "weights.safetensors"]
 
 
+def test_write_gives_weights_the_rights_of_any_other_file(tmp_path):
+    checkpoints.write(tmp_path / "one", TENSORS, MANIFEST)
+
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "one").iterdir()}
+    assert modes["weights.safetensors"] == modes["manifest.json"]
+
+
 def test_write_gives_equal_files_for_equal_content(tmp_path):
     for name in ("one", "two"):
         checkpoints.write(tmp_path / name, TENSORS, MANIFEST)
