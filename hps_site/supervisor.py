@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
 
 from django.conf import settings
 
@@ -22,7 +23,7 @@ class ChildEnded(Exception):
 
 
 def web_command(*, bind: str) -> list[str]:
-    """gunicorn with threads, on an address such as 127.0.0.1:8000."""
+    """Gunicorn with threads, on an address such as 127.0.0.1:8000."""
     server = [sys.executable, "-m", "gunicorn", "hps_site.wsgi", "--bind", bind]
     # Browsers keep connections for longer than gunicorn's two seconds; a request on a closed one is an error.
     size = ["--workers", "2", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75"]
@@ -50,13 +51,20 @@ def run_together(commands: Commands) -> None:
 
 
 @contextlib.contextmanager
-def running(commands: Commands) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Programs that run while the block does, by name; afterwards none of them runs."""
+def running(commands: Commands, *, log: IO[bytes] | None = None) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Programs that run while the block does, by name; afterwards none of them runs.
+
+    Args:
+        commands: what to run.
+        log: an open file that takes what they print; without it they print where this process does.
+    """
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, command in commands.items():
             # Sessions of their own: Ctrl-C comes to this process alone, which passes it on.
-            children[name] = subprocess.Popen(command, cwd=settings.BASE_DIR, start_new_session=True)  # noqa: S603
+            children[name] = subprocess.Popen(
+                command, cwd=settings.BASE_DIR, start_new_session=True, stdout=log, stderr=log
+            )
         yield children
     finally:
         _stop(list(children.values()))

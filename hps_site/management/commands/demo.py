@@ -16,6 +16,9 @@ from hps_site.demo.steps import Ledger
 from worker.services.following import RunFailed
 
 
+WORKER_LOG = settings.HPS_SITE_HOME / "workers.log"
+
+
 class Command(BaseCommand):
     help = "Walk through the whole loop with drawn images and simulated annotators, then serve the site."
 
@@ -27,10 +30,10 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         ledger = Ledger(beside=embedded.server_pids(settings.HPS_SITE_HOME))
         try:
-            with supervisor.running(supervisor.worker_commands()):
+            with WORKER_LOG.open("ab") as log, supervisor.running(supervisor.worker_commands(), log=log):
                 table = run_demo(ledger)
         except RunFailed as error:
-            raise CommandError(f"The demo stopped in the step above: {error}") from error
+            raise CommandError(f"The demo stopped in the step above: {error} The workers' log: {WORKER_LOG}") from error
         logins = open_logins()
         connection.close_pool()
         self.stderr.write(f"\n{ledger.table()}\n")
