@@ -371,8 +371,8 @@ class CandidateInline(admin.TabularInline):
     model = Candidate
     extra = 0
     can_delete = False
+    fields = ["position", "stamp", "image", "generator"]
     readonly_fields = ["position", "stamp", "image", "generator"]
-    fields = readonly_fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Candidate]:
         return super().get_queryset(request).select_related("image__generator", "task")

@@ -17,7 +17,7 @@ PNG_COMPRESSED = {b"zTXt", b"iTXt", b"iCCP"}
 PNG_UNFOLDED_BYTES = 2 * 2**20
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 WEBP_KEPT = {b"VP8 ", b"VP8L", b"ALPH"}
-WEBP_ALPHA_FLAG, WEBP_ANIMATION_FLAG = 0x10, 0x02
+WEBP_ALPHA_FLAG = 0x10
 
 
 class ContainerRejected(Exception):
@@ -188,8 +188,6 @@ def picture_of_webp(content: bytes) -> Picture:
             raise ContainerRejected("the file is cut short")
         body = content[position + 8 : position + 8 + length]
         if name == b"VP8X":
-            if body[0] & WEBP_ANIMATION_FLAG:
-                raise ContainerRejected("it is animated; only still pictures are taken")
             kept.append(content[position : position + 8] + bytes([body[0] & WEBP_ALPHA_FLAG, 0, 0, 0]) + body[4:])
         elif name in (b"ANIM", b"ANMF"):
             raise ContainerRejected("it is animated; only still pictures are taken")

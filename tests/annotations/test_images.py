@@ -335,6 +335,20 @@ def test_store_file_mends_a_file_that_was_cut_short() -> None:
         assert file.read() == checked.bytes
 
 
+def test_store_file_leaves_one_file_when_another_process_was_quicker(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = read_image(picture_bytes())
+    name = store_file(checked=checked)
+    answers = iter([False])  # as seen just before the other process wrote it
+    exists = default_storage.exists
+    monkeypatch.setattr(default_storage, "exists", lambda path: next(answers, None) is None and exists(path))
+
+    assert store_file(checked=checked) == name
+
+    assert [path for path in (files / "media").rglob("*") if path.is_file()] == [files / "media" / name]
+
+
 @pytest.mark.django_db
 def test_get_or_create_prompts_keeps_what_is_there_and_splits_the_rest() -> None:
     old = make_prompt("old", tags=["mine"], source="hand")
