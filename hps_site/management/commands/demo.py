@@ -15,7 +15,6 @@ from hps_site.demo.pipeline import run_demo
 from hps_site.demo.steps import Ledger
 from worker.services.following import RunFailed
 
-
 WORKER_LOG = settings.HPS_SITE_HOME / "workers.log"
 
 
