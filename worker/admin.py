@@ -63,6 +63,7 @@ class RunEvents(admin.TabularInline):  # type: ignore[type-arg]
 class RunAdmin(OpensRuns):
     list_display = [
         "__str__",
+        "page",
         "state",
         "preset",
         "campaign",
@@ -70,7 +71,6 @@ class RunAdmin(OpensRuns):
         "attempt",
         "requested_by",
         "created_at",
-        "page",
     ]
     list_filter = ["kind", "state", "is_synthetic"]
     list_select_related = ["campaign", "requested_by"]
@@ -89,7 +89,7 @@ class RunAdmin(OpensRuns):
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(OpensRuns):
-    list_display = ["__str__", "family", "is_current", "is_synthetic", "run", "snapshot", "created_at", "page"]
+    list_display = ["__str__", "page", "family", "is_current", "is_synthetic", "run", "snapshot", "created_at"]
     list_filter = ["family", "is_current", "is_synthetic"]
     list_select_related = ["run", "snapshot"]
     search_fields = ["public_id", "sha256"]

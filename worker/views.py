@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
@@ -140,10 +141,12 @@ def runs(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """One run: how far it is, what it says, what came of it; asked for again by htmx while it is active."""
     found = _run_or_404(public_id)
+    curves = {curve.name: curve for curve in queries.curves_of(found)}
     context = {
         "run": found,
         "log": queries.log_of(found),
-        "charts": [line_chart(curve) for curve in queries.curves_of(found) if curve.name in CURVES],
+        "charts": [line_chart(curves[name]) for name in CURVES if name in curves],
+        "took": _duration(found),
         "figures": figures_of(found.metrics),
         "version": getattr(found, "version", None),
         "is_worker_online": queries.is_worker_online(),
@@ -290,19 +293,39 @@ def figures_of(metrics: Mapping[str, Any]) -> list[Figure]:
         estimates["in_use"] = in_use["top_one"]
         estimates["in_use_difference"] = in_use["difference"]
     order = [*(name for name in FIGURES if name in estimates), *(name for name in estimates if name not in FIGURES)]
-    return [_figure(str(FIGURES.get(name, name.replace("_", " "))), estimates[name]) for name in order]
+    return [
+        _figure(
+            str(FIGURES.get(name, name.replace("_", " "))),
+            estimates[name],
+            _points if name.endswith("difference") else _percent,
+        )
+        for name in order
+    ]
 
 
-def _figure(label: str, estimate: Mapping[str, Any]) -> Figure:
+def _figure(label: str, estimate: Mapping[str, Any], printed: Callable[[float], str]) -> Figure:
     if estimate["value"] is None:
         return Figure(label, estimate["name"], _("not known"), estimate.get("reason", ""), estimate["n"], "")
     low, high = estimate["low"], estimate["high"]
-    interval = "" if low is None else _("%(low)s to %(high)s") % {"low": _percent(low), "high": _percent(high)}
-    return Figure(label, estimate["name"], _percent(estimate["value"]), interval, estimate["n"], estimate["unit"])
+    interval = "" if low is None else _("%(low)s to %(high)s") % {"low": printed(low), "high": printed(high)}
+    return Figure(label, estimate["name"], printed(estimate["value"]), interval, estimate["n"], estimate["unit"])
 
 
 def _percent(share: float) -> str:
-    return f"{number_format(100 * share, 1)} %".replace("-", "\u2212")
+    return f"{number_format(100 * share, 1)} %"
+
+
+def _points(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    sign = "+" if difference > 0 else "\u2212" if difference < 0 else ""
+    return _("%(sign)s%(points)s points") % {"sign": sign, "points": number_format(abs(100 * difference), 1)}
+
+
+def _duration(run: Run) -> str:
+    """How long a run took from its first start to its end, such as 1:02:03; empty while it has not ended."""
+    if run.started_at is None or run.finished_at is None:
+        return ""
+    return str(timedelta(seconds=round((run.finished_at - run.started_at).total_seconds())))
 
 
 def line_chart(curve: Curve) -> LineChart:

@@ -250,6 +250,25 @@ def test_sweep_runs_in_four_places_at_once_counts_each_run_once(transactional_db
     assert RunEvent.objects.filter(run=run).count() == 1
 
 
+class ReadBefore:
+    """Runs as they were read a moment ago, in the place of a query."""
+
+    def __init__(self, *stale: Run) -> None:
+        self._stale = stale
+
+    def filter(self, **_conditions: object) -> tuple[Run, ...]:
+        return self._stale
+
+
+@pytest.mark.parametrize("act", [runs._requeue, runs._fail_exhausted, runs._cancel_unheld])
+def test_sweep_runs_leaves_a_run_that_was_claimed_since_it_was_read(db: None, act: Callable[[Any], int]) -> None:
+    stale = make_running(lease_seconds=-1)
+    Run.objects.update(lease_until=timezone.now() + timedelta(seconds=45), fence=1)
+
+    assert act(ReadBefore(stale)) == 0
+    assert list(Run.objects.values_list("state", "fence")) == [("running", 1)]
+
+
 def test_execute_job_is_known_to_celery_by_the_name_that_is_rung() -> None:
     current_app.loader.import_default_modules()
 

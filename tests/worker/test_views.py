@@ -321,7 +321,7 @@ def test_figures_of_puts_the_known_ones_first_and_names_the_version_in_use() -> 
         "something new",
     ]
     assert figures[0] == Figure("This version", "", "72.5 %", "70.0 % to 75.0 %", 100, "choices")
-    assert (figures[3].value, figures[3].interval) == ("−2.0 %", "−5.0 % to 1.0 %")
+    assert (figures[3].value, figures[3].interval) == ("−2.0 points", "−5.0 points to +1.0 points")
 
 
 def test_figures_of_a_figure_without_a_value_gives_the_reason() -> None:
