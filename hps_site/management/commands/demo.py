@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
 
 from hps_site import embedded, supervisor
 from hps_site.demo.people import open_logins
@@ -34,7 +33,6 @@ class Command(BaseCommand):
         except RunFailed as error:
             raise CommandError(f"The demo stopped in the step above: {error} The workers' log: {WORKER_LOG}") from error
         logins = open_logins()
-        connection.close_pool()
         self.stderr.write(f"\n{ledger.table()}\n")
         self.stdout.write(table)
         if no_serve:
