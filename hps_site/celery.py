@@ -4,14 +4,13 @@ import os
 
 from celery import Celery
 from celery.signals import setup_logging
-from kombu import Exchange, Queue
+from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hps_site.settings")
 
 app = Celery("hps_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-# Each with an exchange and a key of its own: by default both would get whatever is sent to either.
-app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in ("default", "gpu")]
+app.conf.task_queues = [Queue("default"), Queue("gpu")]
 app.conf.task_create_missing_queues = False
 # People do tasks and machines do jobs: Celery's entry points are in worker/jobs.py.
 app.autodiscover_tasks(["worker"], related_name="jobs")
