@@ -1,13 +1,15 @@
 """The blind study: both arms from the same noise, on prompts no training saw, and nothing that tells them apart."""
 
 import json
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from annotations.models import Campaign, Candidate, Image, Split
 from annotations.queries import shown_claims
 from annotations.services.voting import claim_slots
-from tests.annotations.factories import make_annotator, make_prompt
+from tests.annotations.factories import make_annotator, make_generator, make_prompt
 from tests.worker.generators import make_tiny_generator
 from worker.models import ModelVersion, Study
 from worker.services.studies import UnableToCreateStudy, create_study
@@ -131,3 +133,41 @@ def test_create_study_refuses_other_versions_adapted_generators_and_taken_slugs(
         create_study(version=adapter, original=original, prompts=prompts, slug="study")
     with pytest.raises(UnableToCreateStudy, match="No prompt has two different images"):
         create_study(version=adapter, original=original, prompts=[], slug="other")
+
+
+def test_create_study_command_takes_held_out_prompts_alone_and_says_what_it_started(adapter, tmp_path):
+    make_tiny_generator("original")
+    texts = [prompt.text for prompt in held_out_prompts(3)]
+    (tmp_path / "prompts.txt").write_text("\n".join([make_prompt(split=Split.TRAIN).text, *texts]))
+    arguments = ["--adapter", "adapter-1", "--generator", "original", "--slug", "study", "--count", "2", "--votes", "3"]
+    out = StringIO()
+
+    call_command("create_study", *arguments, "--prompts", str(tmp_path / "prompts.txt"), "--json", stdout=out)
+
+    assert json.loads(out.getvalue()) == {
+        "campaign": "study",
+        "original": "original",
+        "adapted": "original + adapter-1",
+        "adapter": "adapter-1",
+        "pairs": 2,
+        "votes_per_pair": 3,
+        "is_synthetic": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("adapter_name", "generator", "words"),
+    [
+        ("adapter-9", "original", "There is no version 'adapter-9'"),
+        ("adapter-1", "nobody", "There is no generator 'nobody'"),
+        ("adapter-1", "imported", "imported has no recipe"),
+    ],
+)
+def test_create_study_command_refuses_with_reason(adapter, tmp_path, adapter_name, generator, words):
+    make_tiny_generator("original")
+    make_generator("imported")
+    (tmp_path / "prompts.txt").write_text(held_out_prompts(1)[0].text)
+    arguments = ["--adapter", adapter_name, "--generator", generator, "--slug", "study"]
+
+    with pytest.raises(CommandError, match=words):
+        call_command("create_study", *arguments, "--prompts", str(tmp_path / "prompts.txt"))

@@ -126,6 +126,8 @@ def train(
         if should_stop():
             _keep(unet, optimizer, out_folder / "steps", step, identity)
             raise TrainingCancelled(f"Cancelled after {step} of {config.steps} steps.")
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate_at(step)
         loss = _batch_loss(unet, scheduler, encoded, examples, config, step)
         gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, config.largest_gradient_norm)
         optimizer.step()

@@ -34,6 +34,7 @@ def test_from_json_changes_the_preset():
         ({"steps": 0}, "steps must be above 0"),
         ({"caption_dropout": 1.0}, "caption_dropout must be"),
         ({"mark": " "}, "The mark must be"),
+        ({"decay_share": 1.1}, "decay_share must lie between 0 and 1"),
         ({"smallest_group": 1}, "smallest_group"),
         ({"batch_size": 10, "batch_pieces": 3}, "3 equal pieces"),
         ({"layers": []}, "at least one kind of layer"),
@@ -44,6 +45,12 @@ def test_from_json_changes_the_preset():
 def test_from_json_refuses_with_reason(changes, words):
     with pytest.raises(AdapterConfigRejected, match=words):
         AdapterConfig.from_json(changes, preset="tiny")
+
+
+def test_learning_rate_at_is_constant_in_the_paper_and_falls_at_the_end_where_told():
+    assert {PAPER.learning_rate_at(step) for step in (0, 5_000, 9_999)} == {1e-5}
+    falling = AdapterConfig(learning_rate=1.0, steps=10, decay_share=0.4)
+    assert [falling.learning_rate_at(step) for step in (0, 5, 6, 7, 9)] == [1.0, 1.0, 1.0, 0.75, 0.25]
 
 
 def test_from_json_refuses_an_unknown_preset():

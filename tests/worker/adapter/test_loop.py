@@ -26,6 +26,7 @@ CONFIG = AdapterConfig(
     evaluation_draws=2,
     checkpoint_every=2,
     caption_dropout=0.2,
+    decay_share=0.5,
 )
 WEIGHTS = "pytorch_lora_weights.safetensors"
 

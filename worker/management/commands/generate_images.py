@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from annotations.models import Generator
-from worker.management.run_command import RunCommand, campaign_of
+from worker.management.run_command import RunCommand, campaign_of, lines_of
 from worker.models import Run
 from worker.services.generation import Recipe, UnableToGenerate, make_generator
 
@@ -39,7 +39,7 @@ class Command(RunCommand):
         generator = self._generator(options)
         config: dict[str, Any] = {"generator": generator.name, "per_prompt": options["per_prompt"]}
         if options["prompts"]:
-            config["prompts"] = _lines(options["prompts"])
+            config["prompts"] = lines_of(options["prompts"])
         self.perform(options, config, campaign_of(options["campaign"]) if options["campaign"] else None)
 
     def result(self, run: Run) -> str:
@@ -60,13 +60,3 @@ class Command(RunCommand):
             return make_generator(name=name, recipe=recipe, is_synthetic=options["synthetic"])
         except UnableToGenerate as error:
             raise CommandError(str(error)) from error
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} can't be read: {error}.") from error
-    if not any(lines):
-        raise CommandError(f"{path} holds no prompt; write one per line.")
-    return [line for line in lines if line]

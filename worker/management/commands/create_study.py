@@ -1,0 +1,88 @@
+"""Put an adapter before people: a blind campaign of the original against the adapted generator."""
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from annotations.models import Generator, Prompt, Split
+from annotations.services.images import get_or_create_prompts
+from worker.management.run_command import campaign_of, lines_of
+from worker.models import ModelVersion, Study
+from worker.services.generation import UnableToGenerate
+from worker.services.studies import UnableToCreateStudy, create_study
+
+
+class Command(BaseCommand):
+    help = "Make both arms' images of held-out prompts in this process, and start a blind campaign on them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--adapter", metavar="VERSION", required=True, help="such as adapter-3")
+        parser.add_argument("--generator", metavar="NAME", required=True, help="the original")
+        parser.add_argument("--slug", required=True, help="of the new campaign")
+        source = parser.add_mutually_exclusive_group(required=True)
+        source.add_argument("--prompts", metavar="FILE", type=Path, help="a text file with one prompt per line")
+        source.add_argument("--campaign", metavar="SLUG", help="the prompts of a campaign's tasks")
+        parser.add_argument("--count", metavar="N", type=int, default=100, help="prompts at most, held-out ones alone")
+        parser.add_argument("--votes", metavar="N", type=int, default=20, help="people per pair")
+        parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON")
+
+    def handle(self, *_arguments: Any, **options: Any) -> None:
+        try:
+            study = create_study(
+                version=_adapter(options["adapter"]),
+                original=_generator(options["generator"]),
+                prompts=_held_out_prompts(options)[: options["count"]],
+                slug=options["slug"],
+                votes_per_task=options["votes"],
+            )
+        except (UnableToCreateStudy, UnableToGenerate) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(json.dumps(_record(study), indent=2) if options["is_json"] else _report(study))
+
+
+def _adapter(name: str) -> ModelVersion:
+    family, _dash, number = name.partition("-")
+    version = ModelVersion.objects.filter(family=family, number=int(number) if number.isdigit() else 0).first()
+    if version is None:
+        raise CommandError(f"There is no version {name!r}.")
+    return version
+
+
+def _generator(name: str) -> Generator:
+    generator = Generator.objects.filter(name=name).first()
+    if generator is None:
+        raise CommandError(f"There is no generator {name!r}.")
+    return generator
+
+
+def _held_out_prompts(options: dict[str, Any]) -> list[Prompt]:
+    """The prompts meant, without those on the training side of the split."""
+    if options["prompts"]:
+        prompts = list(get_or_create_prompts(texts=lines_of(options["prompts"])).values())
+    else:
+        campaign = campaign_of(options["campaign"])
+        prompts = list(Prompt.objects.filter(tasks__campaign=campaign).distinct().order_by("pk"))
+    return [prompt for prompt in prompts if prompt.split == Split.TEST]
+
+
+def _record(study: Study) -> dict[str, Any]:
+    return {
+        "campaign": study.campaign.slug,
+        "original": study.original.name,
+        "adapted": study.adapted.name,
+        "adapter": str(study.version),
+        "pairs": study.campaign.tasks.count(),
+        "votes_per_pair": study.campaign.votes_per_task,
+        "is_synthetic": study.campaign.is_synthetic,
+    }
+
+
+def _report(study: Study) -> str:
+    record = _record(study)
+    return (
+        f"Started {study.campaign.get_absolute_url()}: {record['pairs']} pairs, {record['votes_per_pair']} votes each,"
+        f" {study.original} against {study.adapted}."
+    )
