@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import RedirectURLMixin
 from django.db import transaction
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
@@ -168,7 +169,7 @@ def done(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_GET
-def image(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def image(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
     """One picture, for people who are logged in or have a token. What it is comes from our record of it."""
     is_staff = request.user.is_staff
     if not request.user.is_authenticated and not _has_token(request):
@@ -212,7 +213,7 @@ def _record(request: HttpRequest, annotator: Annotator) -> None:
         messages.warning(request, str(refusal))
 
 
-def _content_of(image: Image) -> HttpResponse | FileResponse:
+def _content_of(image: Image) -> HttpResponseBase:
     content_type = CONTENT_TYPES[image.format]
     if settings.MEDIA_ACCEL_PREFIX:
         response = HttpResponse(content_type=content_type)

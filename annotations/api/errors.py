@@ -55,10 +55,10 @@ def as_response(error: Exception, context: dict[str, Any]) -> Response | None:
         )
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return answer
-    answer = exception_handler(error, context)
-    if answer is not None:
-        answer.data = {"code": _code_of(error), "detail": _detail_of(error)}
-    return answer
+    refusal = exception_handler(error, context)
+    if refusal is not None:
+        refusal.data = {"code": _code_of(error), "detail": _detail_of(error)}
+    return refusal
 
 
 def _response(status_code: int, *, code: str, detail: str) -> Response:

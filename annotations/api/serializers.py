@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from annotations.models import Generator, Image, Outcome, Prompt, Vote
-from annotations.services.voting import MAX_LIVE_CLAIMS
+from annotations.services.claims import MAX_LIVE_CLAIMS
 
 
 class ClaimsWanted(serializers.Serializer[Any]):
@@ -69,7 +69,7 @@ class MyVote(serializers.ModelSerializer[Vote]):
 
 
 class StaffVote(MyVote):
-    campaign = serializers.SlugRelatedField(source="slot.campaign", slug_field="slug", read_only=True)
+    campaign = serializers.CharField(source="slot.campaign.slug")
     prompt = serializers.CharField(source="task.prompt.text")
     purpose = serializers.CharField(source="task.purpose")
     annotator = serializers.UUIDField(source="annotator.public_id")
@@ -102,7 +102,7 @@ class StaffImage(serializers.ModelSerializer[Image]):
     id = serializers.UUIDField(source="public_id")
     url = serializers.CharField(source="get_absolute_url")
     prompt = StaffPrompt()
-    generator = serializers.SlugRelatedField(slug_field="name", read_only=True, allow_null=True)
+    generator = serializers.CharField(source="generator.name", default=None)
 
     class Meta:
         model = Image

@@ -7,6 +7,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from annotations import queries
 from annotations.models import Annotator, Campaign, Slot
@@ -144,13 +145,13 @@ def check_may_vote(*, annotator: Annotator, campaign: Campaign) -> None:
     """Raise what stands between this person and voting in this campaign, as the database has it now."""
     match Annotator.objects.values_list("state", flat=True).get(pk=annotator.pk):
         case Annotator.State.EXCLUDED:
-            raise AnnotatorExcluded("You can no longer vote here. Please write to the people who invited you.")
+            raise AnnotatorExcluded(_("You can no longer vote here. Please write to the people who invited you."))
         case Annotator.State.PAUSED:
-            raise AnnotatorPaused("Your voting is paused. Please write to the people who invited you.")
+            raise AnnotatorPaused(_("Your voting is paused. Please write to the people who invited you."))
     if not Campaign.objects.running().filter(pk=campaign.pk).exists():
-        raise CampaignNotRunning("This campaign takes no votes at the moment. Please come back later.")
+        raise CampaignNotRunning(_("This campaign takes no votes at the moment. Please come back later."))
     if not queries.may_enter(annotator, campaign):
-        raise InviteNeeded("This campaign is by invitation. Please open the invite link that you were sent.")
+        raise InviteNeeded(_("This campaign is by invitation. Please open the invite link that you were sent."))
 
 
 def end_of_lease(campaign: Campaign) -> CombinedExpression:
@@ -169,4 +170,4 @@ def _claim_one_slot(*, annotator: Annotator, campaign: Campaign) -> bool:
     wanted = {"campaign": campaign.pk, "annotator": annotator.pk, "lease_seconds": campaign.lease_seconds}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM_ONE_SLOT, wanted)
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)

@@ -3,10 +3,11 @@
 import secrets
 from typing import ClassVar
 
-from django.contrib.auth.models import AbstractBaseUser, User
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from annotations import queries
 from annotations.models import Annotator, Campaign, Invite
@@ -56,8 +57,14 @@ def register_annotator(
     return Annotator.objects.create(**fields)
 
 
-def annotator_for(user: AbstractBaseUser) -> Annotator:
-    """The voting profile of somebody who is logged in, made on the first need."""
+def annotator_for(user: AbstractBaseUser | AnonymousUser) -> Annotator:
+    """The voting profile of somebody who is logged in, made on the first need.
+
+    Raises:
+        TypeError: nobody is logged in.
+    """
+    if not isinstance(user, AbstractBaseUser):
+        raise TypeError("Only somebody who is logged in has a voting profile.")
     return queries.annotator_of(user) or register_annotator(user=user)
 
 
@@ -87,13 +94,15 @@ def redeem_invite(*, invite: Invite, user: AbstractBaseUser | None = None) -> An
 def check_invite(invite: Invite) -> None:
     """Raise what keeps a link from letting anybody in at the moment."""
     if not invite.is_active:
-        raise InviteSwitchedOff("This invite link was switched off. Please ask the people who sent it for a new one.")
+        raise InviteSwitchedOff(
+            _("This invite link was switched off. Please ask the people who sent it for a new one.")
+        )
     if Invite.objects.filter(pk=invite.pk, expires_at__lte=Now()).exists():
-        raise InviteExpired("This invite link has expired. Please ask the people who sent it for a new one.")
+        raise InviteExpired(_("This invite link has expired. Please ask the people who sent it for a new one."))
     if invite.max_uses is not None and invite.uses >= invite.max_uses:
-        raise InviteFull("As many people as this invite link is for have joined already. Please ask for a new one.")
+        raise InviteFull(_("As many people as this invite link is for have joined already. Please ask for a new one."))
     if invite.campaign.state == Campaign.State.CLOSED:
-        raise CampaignOver("This campaign has ended. Thank you for wanting to help.")
+        raise CampaignOver(_("This campaign has ended. Thank you for wanting to help."))
 
 
 def _use_up(invite: Invite) -> None:

@@ -261,14 +261,14 @@ def _claim_lost() -> ClaimLost:
 
 def _check_not_excluded(annotator: Annotator) -> None:
     if annotator.state == Annotator.State.EXCLUDED:
-        raise AnnotatorExcluded("You can no longer vote here. Please write to the people who invited you.")
+        raise AnnotatorExcluded(_("You can no longer vote here. Please write to the people who invited you."))
 
 
 def _check_undoable(*, annotator: Annotator, vote: Vote, campaign: Campaign) -> None:
     if campaign.state == Campaign.State.CLOSED:
-        raise UndoRefused("This campaign is closed; its votes stand.")
+        raise UndoRefused(_("This campaign is closed; its votes stand."))
     if vote != queries.latest_vote(annotator, campaign):
-        raise UndoRefused("Only your own latest vote can be undone.")
+        raise UndoRefused(_("Only your own latest vote can be undone."))
 
 
 def _lease_again(slot: Slot) -> None:

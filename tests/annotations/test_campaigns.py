@@ -31,7 +31,7 @@ def test_start_campaign_says_who_did_it(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_start_campaign_refuses_one_without_tasks() -> None:
-    with pytest.raises(UnableToChangeCampaign, match="has no tasks. Import or generate images for it first"):
+    with pytest.raises(UnableToChangeCampaign, match=r"has no tasks\. Import or generate images for it first"):
         start_campaign(campaign=make_campaign(tasks=0, state=Campaign.State.DRAFT))
 
 
@@ -39,7 +39,7 @@ def test_start_campaign_refuses_tasks_with_one_image() -> None:
     campaign = make_campaign(tasks=2, state=Campaign.State.DRAFT)
     Candidate.objects.filter(position=1, task=campaign.tasks.first()).delete()
 
-    with pytest.raises(UnableToChangeCampaign, match="1 tasks of .* have fewer than 2 images"):
+    with pytest.raises(UnableToChangeCampaign, match=r"1 tasks of .* have fewer than 2 images"):
         start_campaign(campaign=campaign)
 
 

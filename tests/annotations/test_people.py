@@ -4,6 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from annotations.models import Annotator, Campaign, Invite
@@ -45,6 +46,11 @@ def test_annotator_for_gives_the_profile_that_is_there() -> None:
 
     assert annotator_for(ada.user) == ada
     assert annotator_for(make_user("ben")).source == "registered"
+
+
+def test_annotator_for_refuses_visitors() -> None:
+    with pytest.raises(TypeError, match="logged in"):
+        annotator_for(AnonymousUser())
 
 
 def test_redeem_invite_makes_a_guest_who_cannot_log_in_by_password() -> None:
