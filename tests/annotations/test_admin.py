@@ -273,6 +273,20 @@ def test_campaign_page_asks_the_database_no_more_for_three_invites(admin: Client
     assert counts[0] == counts[1]
 
 
+def test_task_page_shows_its_images_in_as_many_queries_for_two_as_for_five(admin: Client) -> None:
+    counts = []
+    for images in (2, 5):
+        task = make_campaign(tasks=1, images=images).tasks.get()
+        Image.objects.filter(tasks=task).update(generator=make_generator())
+        admin.get(change_url(task))
+        with CaptureQueriesContext(connection) as queries:
+            html = admin.get(change_url(task)).content.decode()
+        assert html.count('loading="lazy"') == images
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
 def test_an_invite_is_made_on_the_campaign_page(admin: Client) -> None:
     campaign = make_campaign(tasks=0)
     form = campaign_form(**{"invites-TOTAL_FORMS": 1, "invites-0-label": "friends", "invites-0-is_active": "on"})
