@@ -98,7 +98,8 @@ def test_perform_classifier_compares_with_the_version_in_use(transactional_db: N
 def test_perform_classifier_that_was_stopped_goes_on_from_its_checkpoint_on_the_same_votes(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_classifier_run(make_voted_campaign(has_files=True))
+    make_voted_campaign(has_files=True)
+    run = make_classifier_run()
     steps = iter(range(1000))
     monkeypatch.setattr(Reporter, "should_stop", _stop_when(lambda reporter: next(steps) > 8))
     assert execute_run(run_id=run.pk, worker="gpu-1", is_shutting_down=lambda: True) == "queued"
