@@ -58,6 +58,17 @@ def test_make_has_the_targets_that_people_expect() -> None:
     assert make_targets() == expected
 
 
+def test_what_make_runs_exists() -> None:
+    commands = set(re.findall(r"manage\.py ([a-z_]+)", MAKEFILE))
+    modules = set(re.findall(r"\$\(RUN\) -m ([a-z_.]+)", MAKEFILE)) - {"pytest"}
+    scripts = set(re.findall(r"deploy/[a-z-]+", MAKEFILE))
+
+    assert commands <= set(get_commands())
+    assert all((ROOT / f"{module.replace('.', '/')}.py").exists() for module in modules)
+    assert all((ROOT / script).exists() for script in scripts)
+    assert list((ROOT / "benchmarks").glob("*.py"))
+
+
 def test_the_lock_has_a_fitting_version_of_every_dependency() -> None:
     lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
     locked = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
