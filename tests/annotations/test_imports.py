@@ -413,7 +413,7 @@ def test_import_choices_refuses_what_is_not_there(tmp_path: Path) -> None:
 
     with pytest.raises(UnableToImport, match=r"none.json cannot be read: No such file or directory"):
         import_choices(source_of(tmp_path / "none.json"))
-    with pytest.raises(UnableToImport, match="holds neither preference_train.json nor preference_test.json"):
+    with pytest.raises(UnableToImport, match=r"holds neither preference_train\.json nor preference_test\.json"):
         import_choices(source_of(tmp_path / "empty"))
     with pytest.raises(UnableToImport, match="is no folder; name the folder of the images with --images"):
         import_choices(source_of(tmp_path / "empty", images=tmp_path / "none"))
