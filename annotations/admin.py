@@ -210,6 +210,9 @@ class InviteInline(admin.TabularInline):
     fields = ["label", "max_uses", "uses", "expires_at", "is_active", "link"]
     readonly_fields = ["uses", "link"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Invite]:
+        return super().get_queryset(request).select_related("campaign")
+
     @admin.display(description=_("link to send"))
     def link(self, invite: Invite) -> str:
         return full_link(invite)
