@@ -75,6 +75,8 @@ export class Stage {
       button.prepend(images[index]);
     });
     this.#setState("shown");
+    // On a phone the last set may have been scrolled through.
+    window.scrollTo(0, 0);
     requestAnimationFrame(() => this.#clock.start());
     this.#clock.start();
   }

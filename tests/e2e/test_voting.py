@@ -368,22 +368,33 @@ def test_finger_on_a_phone(opened: Opened, ada: User) -> None:
         campaign = make_campaign(images=images, has_files=True)
         page = vote_page(opened, campaign, ada, size=PHONE, has_touch=True, is_mobile=True)
 
-        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight") is (images == 2)
         for button in page.locator(".vote__form button:visible, .vote__form summary, .vote__form a").all():
             box = button.bounding_box()
             assert box is not None
             assert min(box["width"], box["height"]) >= 48
-        page.get_by_role("button", name="Image 2").tap()
+        tie = page.get_by_role("button", name="No clear winner").bounding_box()
+        assert tie is not None
+        assert tie["y"] + tie["height"] <= PHONE[1]
+        page.get_by_role("button", name=f"Image {images}").tap()
         page.wait_for_timeout(300)
+        assert page.evaluate("scrollY") == 0
 
     assert len(settled(page, 2)) == 2
 
 
-def test_four_are_in_a_square_and_two_side_by_side(opened: Opened, ada: User) -> None:
+def test_four_are_in_a_square_and_two_side_by_side_on_a_desk_all_stacked_on_a_phone(opened: Opened, ada: User) -> None:
     page = vote_page(opened, make_campaign(images=4, has_files=True), ada)
     one, two, three, four = (tile.bounding_box() for tile in page.locator(".tile").all())
     assert one["y"] == two["y"] < three["y"] == four["y"]
     assert one["x"] == three["x"] < two["x"] == four["x"]
+
+    stacked = [
+        tile.bounding_box()
+        for tile in vote_page(opened, make_campaign(images=4, has_files=True), ada, size=PHONE).locator(".tile").all()
+    ]
+    assert len({box["x"] for box in stacked}) == 1
+    assert [box["y"] for box in stacked] == sorted({box["y"] for box in stacked})
 
     pair = make_campaign(images=2, has_files=True)
     for size, is_side_by_side in [(DESKTOP, True), (PHONE, False)]:
