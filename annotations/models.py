@@ -413,7 +413,7 @@ class VoteQuerySet(models.QuerySet["Vote"]):
         return self.filter(withdrawn_at=None)
 
     def counted(self) -> Self:
-        """Judgements on regular tasks by people who are not excluded: all that rankings, training and exports may see."""
+        """Judgements on regular tasks by people not excluded: all that rankings, training and exports may see."""
         return (
             self.standing()
             .filter(outcome__in=Outcome.judgements(), task__purpose=Task.Purpose.REGULAR)

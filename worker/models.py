@@ -77,7 +77,12 @@ class Run(models.Model):
         Snapshot, models.PROTECT, verbose_name=_("snapshot"), null=True, blank=True, related_name="runs"
     )
     requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("requested by"), null=True, blank=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        verbose_name=_("requested by"),
+        null=True,
+        blank=True,
+        related_name="+",
     )
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
     max_attempts = models.PositiveSmallIntegerField(_("attempts at most"), default=3)
@@ -172,7 +177,9 @@ class ModelVersion(models.Model):
     sha256 = models.CharField(_("SHA-256 of the manifest"), max_length=64)
     manifest = models.JSONField(_("manifest"), default=dict)
     metrics = models.JSONField(_("metrics"), default=dict)
-    run = models.OneToOneField(Run, models.PROTECT, verbose_name=_("run"), null=True, blank=True, related_name="version")
+    run = models.OneToOneField(
+        Run, models.PROTECT, verbose_name=_("run"), null=True, blank=True, related_name="version"
+    )
     snapshot = models.ForeignKey(
         Snapshot, models.PROTECT, verbose_name=_("snapshot"), null=True, blank=True, related_name="versions"
     )

@@ -3,7 +3,6 @@
 import uuid
 from functools import partial
 
-import numpy as np
 from tqdm import tqdm
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot
@@ -22,11 +21,11 @@ class TrueQualities:
     def __init__(self) -> None:
         self._known: dict[int, float] = {}
 
-    def of(self, order: list[int]) -> np.ndarray:
-        """Utilities of the images in the order shown: (n,) float64."""
+    def of(self, order: list[int]) -> list[float]:
+        """Utilities of the images in the order shown."""
         unknown = Image.objects.select_related("prompt").filter(id__in=set(order) - set(self._known))
         self._known |= {image.pk: utility(pixels_of(image), image.prompt.text) for image in unknown}
-        return np.array([self._known[image_id] for image_id in order])
+        return [self._known[image_id] for image_id in order]
 
 
 def vote_until_done(*, campaign: Campaign, panel: list[SimulatedAnnotator]) -> int:
@@ -49,17 +48,17 @@ def _vote_on_claims(
     campaign: Campaign, person: SimulatedAnnotator, annotator: Annotator, qualities: TrueQualities
 ) -> int:
     slots = claim_slots(annotator=annotator, campaign=campaign, count=CLAIMS_AT_ONCE)
-    public_ids = dict(
-        Image.objects.filter(id__in={image_id for slot in slots for image_id in slot.order or []}).values_list(
-            "id", "public_id"
-        )
-    )
+    shown = {image_id for slot in slots for image_id in slot.order or []}
+    public_ids = dict(Image.objects.filter(id__in=shown).values_list("id", "public_id"))
     for slot in slots:
-        order = slot.order or []
-        answer = person.choose(qualities.of(order))
+        if slot.token is None or slot.order is None:  # a held claim has both; the types can't say so
+            continue
+        answer = person.choose(
+            qualities.of(slot.order), can_tie=campaign.allows_tie, can_all_bad=campaign.allows_all_bad
+        )
         say = partial(record_vote, annotator=annotator, token=slot.token, idempotency_key=uuid.uuid4(), shown_ms=1500)
         if isinstance(answer, str):
             say(outcome=Outcome(answer))
         else:
-            say(outcome=Outcome.CHOICE, image=public_ids[order[answer]])
+            say(outcome=Outcome.CHOICE, image=public_ids[slot.order[answer]])
     return len(slots)
