@@ -17,7 +17,9 @@ HPS_SITE_HOME = embedded.default_home()
 MEDIA_ROOT = HPS_SITE_HOME / "media"
 ARTEFACTS_DIR = HPS_SITE_HOME / "artefacts"
 CACHE_DIR = HPS_SITE_HOME / "cache"
-BASE_MODELS = {name: HPS_SITE_HOME / "base-models" / name for name in ("tiny-clip", "tiny-diffusion")}
+# The models that trainings and generators start from, by the names that presets use; the demo brings the tiny ones.
+BASE_MODEL_NAMES = ("tiny-clip", "tiny-diffusion", "clip-vit-l-14", "stable-diffusion-v1-4")
+BASE_MODELS = {name: HPS_SITE_HOME / "base-models" / name for name in BASE_MODEL_NAMES}
 
 # Environment
 
