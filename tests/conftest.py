@@ -15,6 +15,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hps_site.settings")
 os.environ.setdefault("HPS_SITE_HOME", str(ROOT / "var" / "test"))
 os.environ.setdefault("SECRET_KEY", "only-the-tests-use-this-key-0123456789-abcdefghij")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Several test processes share the cores; threads of tensor operations that wait for each other only slow them down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from django.conf import settings as django_settings
 from django.contrib.staticfiles.handlers import StaticFilesHandler

@@ -24,6 +24,7 @@ PANEL_SEED = 7
 
 ORIGINAL = "toy diffusion"
 RECIPE = Recipe(pipeline="tiny-diffusion", steps=12, guidance=3.0)
+ADAPTER: dict[str, Any] = {"generator": ORIGINAL}
 LABELLED_PROMPTS = 300
 IMAGES_PER_PROMPT = 4
 
@@ -57,7 +58,7 @@ def run_demo(ledger: Ledger) -> str:
         )
         generate(original, prompts=training_texts(), per_prompt=IMAGES_PER_PROMPT)
     with ledger.step("Label them by HPS, train the adapter"):
-        adapter = train(Kind.ADAPTER, Family.ADAPTER, config={"generator": ORIGINAL})
+        adapter = train(Kind.ADAPTER, Family.ADAPTER, config=ADAPTER)
     with ledger.step("Make the blind study: original against adapted"):
         study = open_study(original, adapter)
     with ledger.step("Simulated annotators vote in the study"):

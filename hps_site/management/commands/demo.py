@@ -14,8 +14,6 @@ from hps_site.demo.pipeline import run_demo
 from hps_site.demo.steps import Ledger
 from worker.services.following import RunFailed
 
-WORKER_LOG = settings.HPS_SITE_HOME / "workers.log"
-
 
 class Command(BaseCommand):
     help = "Walk through the whole loop with drawn images and simulated annotators, then serve the site."
@@ -27,11 +25,12 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, no_serve: bool, bind: str, **_options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         ledger = Ledger(beside=embedded.server_pids(settings.HPS_SITE_HOME))
+        worker_log = settings.HPS_SITE_HOME / "workers.log"
         try:
-            with WORKER_LOG.open("ab") as log, supervisor.running(supervisor.worker_commands(), log=log):
+            with worker_log.open("ab") as log, supervisor.running(supervisor.worker_commands(), log=log):
                 table = run_demo(ledger)
         except RunFailed as error:
-            raise CommandError(f"The demo stopped in the step above: {error} The workers' log: {WORKER_LOG}") from error
+            raise CommandError(f"The demo stopped in the step above: {error} The workers' log: {worker_log}") from error
         logins = open_logins()
         self.stderr.write(f"\n{ledger.table()}\n")
         self.stdout.write(table)
