@@ -1,11 +1,12 @@
 """The whole loop on the toy world: from a click to a better model, and the proof before people."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
-from annotations.models import Campaign, Generator, Prompt, Split
+from annotations.models import Campaign, Generator, Split
 from annotations.services.images import get_or_create_prompts
 from hps_site.demo import base_models, simulator, voters, world
 from hps_site.demo.report import final_table
@@ -23,17 +24,30 @@ PEOPLE = 12
 PANEL_SEED = 7
 
 ORIGINAL = "toy diffusion"
-RECIPE = Recipe(pipeline="tiny-diffusion", steps=12, guidance=3.0)
-ADAPTER: dict[str, Any] = {"generator": ORIGINAL}
-LABELLED_PROMPTS = 300
-IMAGES_PER_PROMPT = 4
-
 STUDY_SLUG = "toy-study"
-STUDY_PROMPTS = 120
-STUDY_VOTES_PER_TASK = 8
 
 
-def run_demo(ledger: Ledger) -> str:
+@dataclass(frozen=True)
+class Size:
+    """How much the demo does: enough for clear answers in some minutes on two cores."""
+
+    prompts: int = world.PROMPTS
+    """Captions that people are asked about, one in five of them held out."""
+    labelled_prompts: int = 300
+    """Training captions for which images are generated and labelled."""
+    images_per_prompt: int = 4
+    """Of those; the paper's labelling wants four or more."""
+    generation_steps: int = 12
+    """Of the tiny diffusion model's scheduler."""
+    adapter: dict[str, Any] = field(default_factory=dict)
+    """Settings of the adapter's training that differ from the preset `tiny`."""
+    study_prompts: int = 120
+    """Held-out captions of the blind study."""
+    study_votes: int = 8
+    """Votes on each pair of the study."""
+
+
+def run_demo(ledger: Ledger, size: Size = Size()) -> str:
     """Every step of the loop; what an earlier demo has done is found and not done again. Gives the table.
 
     Raises:
@@ -43,7 +57,7 @@ def run_demo(ledger: Ledger) -> str:
         base_models.unpack(Path(settings.HPS_SITE_HOME) / "base-models")
         register_base_models()
     with ledger.step("Draw the toy world"):
-        campaign = world.draw_campaign()
+        campaign = world.draw_campaign(prompts=size.prompts)
     with ledger.step("Simulated annotators vote"):
         voters.vote_until_done(campaign=campaign, panel=simulator.panel(PEOPLE, PANEL_SEED))
     with ledger.step("Retrain the classifier in the worker"):
@@ -54,13 +68,17 @@ def run_demo(ledger: Ledger) -> str:
         run_once(Kind.SCORING, campaign=campaign, config={"versions": versions_in_use()})
     with ledger.step("Generate images with the tiny diffusion model"):
         original = make_generator(
-            name=ORIGINAL, recipe=RECIPE, description="The tiny Stable Diffusion of the toy world.", is_synthetic=True
+            name=ORIGINAL,
+            recipe=Recipe(pipeline="tiny-diffusion", steps=size.generation_steps, guidance=3.0),
+            description="The tiny Stable Diffusion of the toy world.",
+            is_synthetic=True,
         )
-        generate(original, prompts=training_texts(), per_prompt=IMAGES_PER_PROMPT)
+        texts = captions_of(Split.TRAIN, size.prompts)[: size.labelled_prompts]
+        generate(original, prompts=texts, per_prompt=size.images_per_prompt)
     with ledger.step("Label them by HPS, train the adapter"):
-        adapter = train(Kind.ADAPTER, Family.ADAPTER, config=ADAPTER)
+        adapter = train(Kind.ADAPTER, Family.ADAPTER, config={"generator": ORIGINAL, **size.adapter})
     with ledger.step("Make the blind study: original against adapted"):
-        study = open_study(original, adapter)
+        study = open_study(original, adapter, size)
     with ledger.step("Simulated annotators vote in the study"):
         voters.vote_until_done(campaign=study.campaign, panel=simulator.panel(PEOPLE, PANEL_SEED + 1))
     return final_table(choices_campaign=campaign, study_campaign=study.campaign)
@@ -93,34 +111,30 @@ def generate(generator: Generator, *, prompts: list[str], per_prompt: int) -> No
     run_once(Kind.GENERATION, config={"generator": generator.name, "prompts": prompts, "per_prompt": per_prompt})
 
 
-def training_texts() -> list[str]:
-    """Captions on the training side of the split, for labelling."""
-    captions = [scene.caption for scene in world.chosen_scenes()]
-    return [caption for caption in captions if Split.of(caption) == Split.TRAIN][:LABELLED_PROMPTS]
+def captions_of(split: Split, prompts: int) -> list[str]:
+    """The captions on one side of the split, among those that people are asked about."""
+    captions = [scene.caption for scene in world.chosen_scenes(prompts)]
+    return [caption for caption in captions if Split.of(caption) == split]
 
 
-def study_prompts() -> list[Prompt]:
-    """Prompts on the test side of the split, which no training has seen."""
-    captions = [scene.caption for scene in world.chosen_scenes()]
-    held_out = [caption for caption in captions if Split.of(caption) == Split.TEST][:STUDY_PROMPTS]
-    prompts = get_or_create_prompts(texts=held_out, source=world.SOURCE)
-    return [prompts[caption] for caption in held_out]
+def open_study(original: Generator, adapter: ModelVersion, size: Size) -> Study:
+    """The blind campaign of the original against this adapter, on captions that no training saw.
 
-
-def open_study(original: Generator, adapter: ModelVersion) -> Study:
-    """The blind campaign of the original against this adapter; both arms are drawn by the worker."""
+    Both arms are drawn by the worker.
+    """
     slug = f"{STUDY_SLUG}-{adapter}"
     if study := Study.objects.filter(campaign__slug=slug).select_related("campaign").first():
         return study
-    prompts = study_prompts()
+    texts = captions_of(Split.TEST, size.prompts)[: size.study_prompts]
     for generator in (original, adapted_generator(version=adapter, original=original)):
-        generate(generator, prompts=[prompt.text for prompt in prompts], per_prompt=1)
+        generate(generator, prompts=texts, per_prompt=1)
+    prompts = get_or_create_prompts(texts=texts, source=world.SOURCE)
     return create_study(
         version=adapter,
         original=original,
-        prompts=prompts,
+        prompts=[prompts[text] for text in texts],
         slug=slug,
         name="Toy study: original against adapted",
-        votes_per_task=STUDY_VOTES_PER_TASK,
+        votes_per_task=size.study_votes,
         allows_tie=True,
     )

@@ -23,7 +23,10 @@ def test_open_logins_makes_an_admin_and_an_annotator_who_can_log_in():
         "annotator": True,
     }
     users = get_user_model().objects
-    assert list(users.order_by("username").values_list("username", "is_staff")) == [("admin", True), ("annotator", False)]
+    assert list(users.order_by("username").values_list("username", "is_staff")) == [
+        ("admin", True),
+        ("annotator", False),
+    ]
     assert users.get(username="annotator").annotator.is_synthetic is False
 
 

@@ -1,0 +1,44 @@
+"""The whole loop at its smallest, as the demo runs it; where no worker is online, the runs are executed here."""
+
+import pytest
+
+from annotations.models import Campaign, Image, Vote
+from hps_site.demo import pipeline
+from hps_site.demo.steps import Ledger
+from worker.models import ModelVersion, Run, Study
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+
+SMALL = pipeline.Size(
+    prompts=60,
+    labelled_prompts=20,
+    generation_steps=2,
+    adapter={"steps": 3, "evaluation_draws": 1, "alpha": 1.01},
+    study_prompts=4,
+    study_votes=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, settings):
+    monkeypatch.setattr("worker.services.following.PATIENCE_SECONDS", 0.0)
+    folder = settings.HPS_SITE_HOME / "base-models"
+    settings.BASE_MODELS = {name: folder / name for name in ("tiny-clip", "tiny-diffusion")}
+
+
+def test_run_demo_goes_through_the_whole_loop_and_a_second_time_does_nothing_anew():
+    table = pipeline.run_demo(Ledger(), SMALL)
+
+    assert sorted(map(str, ModelVersion.objects.current())) == ["adapter-1", "aesthetic-1", "clip-1", "hps-1"]
+    assert {run.kind: run.state for run in Run.objects.all()} == dict.fromkeys(Run.Kind.values, "succeeded")
+    assert all(Run.objects.values_list("is_synthetic", flat=True))
+    study = Study.objects.get()
+    assert study.campaign.is_synthetic
+    assert {image.prompt.split for task in study.campaign.tasks.all() for image in task.images.all()} == {"test"}
+    for words in ("[synthetic]", "clip-1", "hps-1", "aesthetic-1", "human ceiling", "chance", "share of votes"):
+        assert words in table
+    counts = [model.objects.count() for model in (Campaign, Image, Vote, Run, ModelVersion, Study)]
+
+    assert pipeline.run_demo(Ledger(), SMALL) == table
+    assert [model.objects.count() for model in (Campaign, Image, Vote, Run, ModelVersion, Study)] == counts
