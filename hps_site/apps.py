@@ -12,6 +12,11 @@ class HpsSiteConfig(AppConfig):
     def ready(self) -> None:
         # Whoever sends a job needs the application; the checks register themselves.
         from hps_site import celery, checks  # noqa: F401
+        from hps_site.demo.base_models import unpack
+        from worker.services.base_models import ships
+
+        # A training of the preset `tiny` needs no demo before it.
+        ships("tiny-clip", "tiny-diffusion", bringer=unpack)
 
 
 class CollectedFilesConfig(StaticFilesConfig):

@@ -12,8 +12,9 @@ from tests.worker.test_runs import log_of, make_run
 from tests.worker.worlds import make_voted_campaign, write_tiny_clip
 from worker.models import ModelVersion, Run, Snapshot
 from worker.services import training
+from worker.services.base_models import BaseModelMissing
 from worker.services.execution import Reporter, RunStopped, execute_run
-from worker.services.training import BaseModelMissing, base_folder_of, perform_classifier, verdict
+from worker.services.training import base_folder_of, perform_classifier, verdict
 from worker.services.versions import folder_of, promote_version, scorer_for
 
 CONFIG = {"image_blocks": 1, "choices_per_batch": 4, "checkpoint_every": 2, "readers": 1}

@@ -13,11 +13,14 @@ from django.conf import settings
 from annotations.models import Campaign, Generator, Image, Prompt
 from annotations.services.images import ImageItem, get_or_create_generator, get_or_create_prompts, store_images
 from worker.models import ModelVersion, Run
+from worker.services.base_models import base_model_folder
 from worker.services.execution import Reporter, RunStopped
 from worker.services.versions import folder_of
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
+
+PIPELINE_FILE = "model_index.json"
 
 MAX_BATCH = 64
 MAX_BATCH_PIXELS = 4 * 512 * 512
@@ -169,10 +172,12 @@ def pipeline_folder(name: str) -> Path:
     """The folder of a base model by its name in the settings, or the folder itself.
 
     Raises:
-        UnableToGenerate: it is not there.
+        BaseModelMissing, UnableToGenerate: it is not there.
     """
-    folder = Path(settings.BASE_MODELS.get(name, name))
-    if not (folder / "model_index.json").is_file():
+    if name in settings.BASE_MODELS:
+        return base_model_folder(name, PIPELINE_FILE)
+    folder = Path(name)
+    if not (folder / PIPELINE_FILE).is_file():
         raise UnableToGenerate(f"There is no diffusion pipeline in {folder}; unpack or download it first.")
     return folder
 

@@ -11,6 +11,7 @@ from scoring import checkpoints
 from scoring.preferences import Choice
 from worker.models import ModelVersion, Run, Snapshot
 from worker.queries import current_version
+from worker.services.base_models import base_model_folder
 from worker.services.execution import Reporter, RunStopped
 from worker.services.versions import register_base_models, register_version, scorer_for
 from worker.snapshots import image_opener, read_snapshot, take_snapshot
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
 # Which base model a preset starts from, by its name in settings.BASE_MODELS; a run's config may name another.
 BASES = {"tiny": "tiny-clip", "paper": "clip-vit-l-14"}
-
-
-class BaseModelMissing(ValueError):
-    """The model that the training starts from is not on this worker; the message says where it must be."""
 
 
 def perform_classifier(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
@@ -92,14 +89,7 @@ def base_folder_of(run: Run) -> Path:
     Raises:
         BaseModelMissing: it is not known to the settings, or not on this machine.
     """
-    name = run.config.get("base") or BASES.get(run.preset, run.preset)
-    folder = settings.BASE_MODELS.get(name)
-    if folder is None or not (Path(folder) / checkpoints.MANIFEST).is_file():
-        raise BaseModelMissing(
-            f"The base model {name!r} is not on this worker; put its artefact where BASE_MODELS in the settings"
-            f" looks for it{f': {folder}' if folder else ''}."
-        )
-    return Path(folder)
+    return base_model_folder(run.config.get("base") or BASES.get(run.preset, run.preset), checkpoints.MANIFEST)
 
 
 def verdict(metrics: Mapping[str, Any]) -> str:
