@@ -247,3 +247,18 @@ def test_verdict_compares_with_the_version_in_use() -> None:
     }
 
     assert verdict(metrics) == "Better than base CLIP. No difference from the version in use (hps-3) shown."
+
+
+def test_verdict_says_when_there_is_next_to_nothing_to_learn() -> None:
+    metrics = {
+        "top_one": estimate(0.34, 0.29, 0.39),
+        "base_top_one": estimate(0.33, 0.28, 0.39),
+        "top_one_difference": estimate(0.01, 0.0, 0.02),
+        "chance": estimate(0.25),
+        "human_ceiling": estimate(0.35, 0.28, 0.41),
+    }
+    words = "There is next to nothing to learn"
+
+    assert words in verdict(metrics)
+    assert words not in verdict(metrics | {"top_one_difference": estimate(0.05, 0.01, 0.09)})
+    assert words not in verdict(metrics | {"base_top_one": estimate(0.2, 0.15, 0.25)})

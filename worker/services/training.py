@@ -109,9 +109,17 @@ def verdict(metrics: Mapping[str, Any]) -> str:
         said = "Worse than chance."
     else:
         said = _beside("base CLIP", metrics.get("top_one_difference"))
+        if not said.startswith("Better") and _leaves_no_room(metrics):
+            said += " There is next to nothing to learn: people agree with each other hardly more than CLIP with them."
     if in_use := metrics.get("in_use"):
         said += " " + _beside(f"the version in use ({in_use['version']})", in_use["difference"])
     return f"{said} {_beside_people(top_one, metrics['human_ceiling'])}".strip()
+
+
+def _leaves_no_room(metrics: Mapping[str, Any]) -> bool:
+    """Whether base CLIP stands within the interval of the human ceiling before anything is learnt."""
+    base, ceiling = metrics.get("base_top_one"), metrics["human_ceiling"]
+    return bool(base) and base["value"] is not None and ceiling["low"] is not None and base["value"] >= ceiling["low"]
 
 
 def _beside(name: str, difference: Mapping[str, Any] | None) -> str:
