@@ -119,7 +119,9 @@ def verdict(metrics: Mapping[str, Any]) -> str:
 def _leaves_no_room(metrics: Mapping[str, Any]) -> bool:
     """Whether base CLIP stands within the interval of the human ceiling before anything is learnt."""
     base, ceiling = metrics.get("base_top_one"), metrics["human_ceiling"]
-    return bool(base) and base["value"] is not None and ceiling["low"] is not None and base["value"] >= ceiling["low"]
+    if base is None or base["value"] is None or ceiling["low"] is None:
+        return False
+    return float(base["value"]) >= float(ceiling["low"])
 
 
 def _beside(name: str, difference: Mapping[str, Any] | None) -> str:
