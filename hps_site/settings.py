@@ -277,5 +277,6 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.request": {"level": "ERROR"},  # what visitors ask for in vain is no news
+        "celery": {"level": "WARNING"},  # the sweep comes every ten seconds; runs have their own lines
     },
 }

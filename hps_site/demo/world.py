@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
-from annotations.models import Annotator, Campaign, Generator, Image, Prompt
+from annotations.models import Annotator, Campaign, Generator, Image, Invite, Prompt, Task
 from annotations.services.campaigns import start_campaign
 from annotations.services.images import ImageItem, get_or_create_generator, get_or_create_prompts, store_images
 from annotations.services.tasks import CandidateSet, create_tasks
@@ -17,6 +17,9 @@ CAMPAIGN_SLUG = "toy-world"
 SOURCE = "toy world (synthetic)"
 PROMPTS = 1600
 VOTES_PER_TASK = 4
+
+VISITORS = 10
+VISITORS_PROMPTS = 40
 
 # The share of clean drawings by which the painters differ, and so should be ranked by people.
 PAINTERS = {"toy painter A": 0.7, "toy painter B": 0.55, "toy painter C": 0.4, "toy painter D": 0.25}
@@ -49,6 +52,36 @@ def draw_campaign(*, prompts: int = PROMPTS) -> Campaign:
     create_tasks(campaign=campaign, sets=_sets_of(images))
     if not campaign.is_running:
         start_campaign(campaign=campaign)
+    return campaign
+
+
+def open_visitors_campaigns(*, prompts: int = VISITORS_PROMPTS) -> list[Campaign]:
+    """Two campaigns with places left, for whoever looks at the demo: four drawings at once, and pairs of them."""
+    drawn = Task.objects.filter(campaign__slug=CAMPAIGN_SLUG).select_related("prompt").prefetch_related("images")
+    tasks = list(drawn.order_by("pk")[:prompts])
+    return [
+        _open_for_visitors("try-four", "Try it: best of four drawings", tasks, candidates=4),
+        _open_for_visitors("try-pairs", "Try it: pairs of drawings", tasks, candidates=2),
+    ]
+
+
+def _open_for_visitors(slug: str, name: str, tasks: list[Task], *, candidates: int) -> Campaign:
+    campaign, is_new = Campaign.objects.get_or_create(
+        slug=slug,
+        defaults={
+            "name": name,
+            "question": "Which drawing shows the text best?",
+            "instructions": "Choose the drawing that shows what the text says, with the fewest faults.",
+            "candidates": candidates,
+            "votes_per_task": VISITORS,
+            "is_synthetic": True,
+        },
+    )
+    if is_new:
+        sets = [CandidateSet(prompt=task.prompt, images=list(task.images.all())[:candidates]) for task in tasks]
+        create_tasks(campaign=campaign, sets=sets)
+        start_campaign(campaign=campaign)
+        Invite.objects.create(campaign=campaign, label="demo")
     return campaign
 
 

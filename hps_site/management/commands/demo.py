@@ -12,6 +12,7 @@ from hps_site import embedded, supervisor
 from hps_site.demo.people import open_logins
 from hps_site.demo.pipeline import run_demo
 from hps_site.demo.steps import Ledger
+from hps_site.demo.world import open_visitors_campaigns
 from worker.services.following import RunFailed
 
 
@@ -31,12 +32,17 @@ class Command(BaseCommand):
                 table = run_demo(ledger)
         except RunFailed as error:
             raise CommandError(f"The demo stopped in the step above: {error} The workers' log: {worker_log}") from error
-        logins = open_logins()
         self.stderr.write(f"\n{ledger.table()}\n")
         self.stdout.write(table)
         if no_serve:
             return
         sys.stdout.flush()
+        self._tell_visitors(bind, open_logins())
+        call_command("serve", bind=bind)
+
+    def _tell_visitors(self, bind: str, logins: dict[str, str]) -> None:
         for name, password in logins.items():
             self.stderr.write(f"login: {name}  password: {password}")
-        call_command("serve", bind=bind)
+        for campaign in open_visitors_campaigns():
+            invite = campaign.invites.get(label="demo")
+            self.stderr.write(f"{campaign}, without a login: http://{bind}{invite.get_absolute_url()}")

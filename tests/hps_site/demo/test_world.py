@@ -48,3 +48,20 @@ def test_chosen_scenes_are_all_different_and_the_same_every_time():
     assert scenes == world.chosen_scenes()
     assert scenes[:5] == world.chosen_scenes(5)
     assert all(isinstance(scene, Scene) for scene in scenes)
+
+
+def test_open_visitors_campaigns_leaves_places_for_people_once():
+    world.draw_campaign(prompts=3)
+
+    four, pairs = world.open_visitors_campaigns(prompts=2)
+
+    assert [four.candidates, pairs.candidates] == [4, 2]
+    for campaign in (four, pairs):
+        campaign.refresh_from_db()
+        assert campaign.is_running
+        assert campaign.is_synthetic
+        assert campaign.slots.filter(state=Slot.State.OPEN).count() == 2 * world.VISITORS
+        assert {task.images.count() for task in campaign.tasks.all()} == {campaign.candidates}
+        assert campaign.invites.count() == 1
+    assert world.open_visitors_campaigns(prompts=2) == [four, pairs]
+    assert Slot.objects.count() == 3 * world.VOTES_PER_TASK + 2 * 2 * world.VISITORS
