@@ -104,6 +104,12 @@ def versions_by_age() -> QuerySet[ModelVersion]:
     return ModelVersion.objects.select_related("run", "snapshot").order_by("family", "-number")
 
 
+def version_by_name(name: str) -> ModelVersion | None:
+    """The version of a name such as `hps-3`, if there is one."""
+    family, _dash, number = name.rpartition("-")
+    return ModelVersion.objects.filter(family=family, number=int(number)).first() if number.isdecimal() else None
+
+
 def current_version(family: str) -> ModelVersion | None:
     """The version of a family that is in use, if one is."""
     return ModelVersion.objects.current().filter(family=family).first()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worker.adapter.labelling import LabelledImage
     from worker.adapter.loop import StepReport, TrainingResult
 
-NOT_OF_TRAINING = ("generator", "scorer", "regularisation")
+NOT_OF_TRAINING = ("generator", "sources", "scorer", "regularisation")
 """Settings of a run that say which images are meant, and are none of `AdapterConfig`."""
 
 
@@ -37,21 +37,31 @@ class _Plan:
     """Which images, scorer and settings a run means."""
 
     generator: Generator
+    """Whose model is adapted."""
+    sources: list[Generator]
+    """Whose images are labelled."""
     scorer: ModelVersion
-    regularisation: QuerySet[Image]
+    regularisation: list[Generator]
     config: "AdapterConfig"
 
     @property
     def is_synthetic(self) -> bool:
-        return self.generator.is_synthetic or self.scorer.is_synthetic
+        makers = [self.generator, *self.sources, *self.regularisation]
+        return self.scorer.is_synthetic or any(maker.is_synthetic for maker in makers)
 
 
 def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
-    """Train an adapter on a generator's own images and register it as a version of `adapter`.
+    """Train an adapter of a generator's model on images labelled by HPS and register it as a version of `adapter`.
 
-    The run's config may hold `generator` (name; by default the one without an adapter that has most images),
-    `scorer` (by default the HPS in use), `regularisation` (name of a generator whose images keep the model near to
-    what it was; by default those images of the same generator that got no label), and settings of `AdapterConfig`.
+    The run's config may hold settings of `AdapterConfig`, and
+
+    - `generator`: name of the one whose model is adapted; by default the one without an adapter that has most images;
+    - `sources`: names of the generators whose images are labelled, all images of a prompt together; by default the
+      generator alone. The paper's images are from DiffusionDB: many people's, made with models like the one adapted;
+    - `scorer`: by default the HPS in use;
+    - `regularisation`: names of the generators whose images keep the model near to what it was; by default the
+      sources, with those of their images that got no label.
+
     Only images of prompts on the training side of the split are looked at.
 
     Returns:
@@ -117,8 +127,9 @@ def _plan(run: Run) -> _Plan:
         {name: value for name, value in wanted.items() if name not in NOT_OF_TRAINING}, preset=run.preset or "tiny"
     )
     generator = _generator(wanted.get("generator"))
-    source = _generator(wanted["regularisation"]) if wanted.get("regularisation") else generator
-    return _Plan(generator, version_named(wanted.get("scorer") or "hps"), _training_images(source), config)
+    sources = [_generator(name) for name in wanted.get("sources") or []] or [generator]
+    regularisation = [_generator(name) for name in wanted.get("regularisation") or []] or sources
+    return _Plan(generator, sources, version_named(wanted.get("scorer") or "hps"), regularisation, config)
 
 
 def _generator(name: str | None) -> Generator:
@@ -137,19 +148,18 @@ def _generator(name: str | None) -> Generator:
     return found
 
 
-def _training_images(generator: Generator) -> QuerySet[Image]:
-    return Image.objects.filter(generator=generator, prompt__split=Split.TRAIN, is_hidden=False)
+def _training_images(generators: Sequence[Generator]) -> QuerySet[Image]:
+    return Image.objects.filter(generator__in=generators, prompt__split=Split.TRAIN, is_hidden=False)
 
 
 def _label(plan: _Plan, reporter: Reporter) -> "tuple[list[LabelledImage], dict[str, Any]]":
-    """Score the generator's images and find those that stand out; with the figures of that."""
+    """Score the sources' images and find those that stand out; with the figures of that."""
     from worker.adapter.labelling import Label, ScoredImage, label_images  # slow import
 
-    images = _training_images(plan.generator)
+    images = _training_images(plan.sources)
     if not images.exists():
-        raise UnableToTrainAdapter(
-            f"{plan.generator} has no images of prompts on the training side; run generate_images first."
-        )
+        names = ", ".join(map(str, plan.sources))
+        raise UnableToTrainAdapter(f"No images of prompts on the training side by {names}; run generate_images first.")
     reporter.stage(f"Scoring with {plan.scorer}")
     score_images(version=plan.scorer, images=images, reporter=reporter)
     reporter.stage("Labelling")
@@ -169,7 +179,7 @@ def _label(plan: _Plan, reporter: Reporter) -> "tuple[list[LabelledImage], dict[
 def _examples(plan: _Plan, labelled: "Sequence[LabelledImage]") -> "ExampleSet":
     from worker.adapter.data import make_examples  # slow import
 
-    others = plan.regularisation.order_by("public_id").values_list("public_id", "prompt__text")
+    others = _training_images(plan.regularisation).order_by("public_id").values_list("public_id", "prompt__text")
     return make_examples(labelled, [(str(public_id), text) for public_id, text in others], plan.config)
 
 
