@@ -3,7 +3,7 @@
 import pytest
 
 from annotations.models import Split
-from tests.annotations.factories import make_generator
+from tests.annotations.factories import make_generator, make_image, make_prompt, picture_bytes
 from tests.worker.generators import claimed_run, make_images, make_scorers, make_tiny_generator
 from worker.adapter.data import NotEnoughImages
 from worker.generation.pipeline import load_pipeline
@@ -78,11 +78,25 @@ def test_perform_adapter_cancelled_publishes_nothing(hps, tiny_diffusion, rung, 
 def test_perform_adapter_takes_regularisation_from_another_generator(hps, tiny_diffusion, rung, tmp_path):
     make_images(32, make_tiny_generator())
     drawn = make_images(4, make_generator("drawn"))
-    run, reporter = adapter_run(generator="tiny", regularisation="drawn", regularisation_per_labelled=9.0)
+    run, reporter = adapter_run(generator="tiny", regularisation=["drawn"], regularisation_per_labelled=9.0)
 
     metrics = perform_adapter(run, reporter, tmp_path / "work")
 
     assert metrics["examples"]["regularisation"] == len(drawn)
+
+
+def test_perform_adapter_labels_the_images_of_all_its_sources_together(hps, tiny_diffusion, rung, tmp_path):
+    painters = [make_generator(f"painter {number}") for number in range(4)]
+    for _prompt in range(8):
+        prompt = make_prompt(split=Split.TRAIN)
+        for painter in painters:
+            make_image(prompt=prompt, generator=painter, content=picture_bytes(size=(16, 16)))
+    make_tiny_generator("tiny")
+    run, reporter = adapter_run(generator="tiny", sources=[painter.name for painter in painters])
+
+    metrics = perform_adapter(run, reporter, tmp_path / "work")
+
+    assert metrics["labels"] == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
 
 
 def test_perform_adapter_takes_by_default_the_generator_with_most_images_and_no_adapter(
@@ -110,7 +124,7 @@ def test_perform_adapter_without_images_or_generator_says_what_to_do(hps, rung, 
     with pytest.raises(UnableToTrainAdapter, match="run generate_images first"):
         perform_adapter(run, reporter, tmp_path)
     make_images(8, make_tiny_generator(), split=Split.TEST)
-    with pytest.raises(UnableToTrainAdapter, match="no images of prompts on the training side"):
+    with pytest.raises(UnableToTrainAdapter, match="No images of prompts on the training side by tiny"):
         perform_adapter(run, reporter, tmp_path)
     run.config["generator"] = "nobody"
     with pytest.raises(UnableToTrainAdapter, match="no generator 'nobody'"):
