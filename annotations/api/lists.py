@@ -1,5 +1,6 @@
 """What was collected, for staff: votes, images, prompts and generators, newest first."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import django_filters
@@ -66,12 +67,12 @@ class Votes(GiveVote, ListAPIView[Vote]):
     def get_permissions(self) -> list[BasePermission]:
         return [IsAuthenticated() if self.request.method == "POST" else IsAdminUser()]
 
-    def get_serializer(self, votes: list[Vote], *args: Any, **kwargs: Any) -> Any:
-        """With the public ids of all images that were shown, asked for once per page."""
+    def get_serializer(self, votes: Sequence[Vote] = (), *args: Any, **kwargs: Any) -> Any:
+        """With the public ids of all images that were shown, asked for once per page; the schema asks with no votes."""
         shown = {image_id for vote in votes for image_id in vote.order}
         public_ids = dict(Image.objects.filter(pk__in=shown).values_list("pk", "public_id"))
-        context = {**self.get_serializer_context(), "public_ids": public_ids}
-        return self.serializer_class(votes, *args, context=context, **kwargs)
+        kwargs["context"] = {**self.get_serializer_context(), "public_ids": public_ids}
+        return self.serializer_class(votes, *args, **kwargs)
 
 
 class Images(TellsErrors, ListAPIView[Image]):

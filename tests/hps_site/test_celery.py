@@ -62,7 +62,7 @@ def test_the_clock_asks_for_a_job_that_exists() -> None:
 
 
 def test_ringing_for_a_redis_that_is_away_fails_soon() -> None:
-    away = Celery("away", broker="redis://127.0.0.1:1/0")
+    away = Celery("away", broker="redis://127.0.0.1:1/0", set_as_current=False)
     away.conf.broker_transport_options = app.conf.broker_transport_options
     began = time.monotonic()
 

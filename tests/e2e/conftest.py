@@ -1,0 +1,30 @@
+"""What browser tests share."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+SECONDS_TO_SETTLE = 10.0
+
+OTHERS_AT_WORK = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+"""
+
+
+@pytest.fixture(autouse=True)
+def settled_database(transactional_db: None) -> Iterator[None]:
+    """The tables are emptied only when the server has finished what the closed pages had asked of it."""
+    yield
+    deadline = time.monotonic() + SECONDS_TO_SETTLE
+    while _is_at_work():
+        assert time.monotonic() < deadline, "a request of a closed page does not end"
+        time.sleep(0.05)
+
+
+def _is_at_work() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(OTHERS_AT_WORK)
+        return bool(cursor.fetchone()[0])
