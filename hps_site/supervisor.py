@@ -63,20 +63,11 @@ def running(commands: Commands, *, log: IO[bytes] | None = None) -> Iterator[dic
         for name, command in commands.items():
             # Sessions of their own: Ctrl-C comes to this process alone, which passes it on.
             children[name] = subprocess.Popen(
-                command, cwd=settings.BASE_DIR, env=environment(), start_new_session=True, stdout=log, stderr=log
+                command, cwd=settings.BASE_DIR, start_new_session=True, stdout=log, stderr=log
             )
         yield children
     finally:
         _stop(list(children.values()))
-
-
-def environment() -> dict[str, str]:
-    """This process's environment, with half of the cores for tensors where nothing else was said.
-
-    The other half is for database, web server and decoding: threads of a tensor operation that wait for a busy core
-    burn the time of the rest (measured on two shared cores: the tiny training is 4 times slower with two threads).
-    """
-    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)), **os.environ}
 
 
 def _wait_for_the_first_to_end(children: Mapping[str, subprocess.Popen[bytes]]) -> None:

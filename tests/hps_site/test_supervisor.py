@@ -85,12 +85,3 @@ def test_worker_commands_serve_each_queue_once() -> None:
     assert queues == {"worker": "default", "gpu-worker": "gpu"}
     assert [name for name, command in commands.items() if "--beat" in command] == ["worker"]
     assert "--max-tasks-per-child" in commands["gpu-worker"]
-
-
-def test_environment_leaves_half_of_the_cores_unless_told_otherwise(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert supervisor.environment()["OMP_NUM_THREADS"] == "3"
-
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert supervisor.environment()["OMP_NUM_THREADS"] == "5"
