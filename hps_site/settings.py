@@ -79,14 +79,8 @@ TEMPLATES = [
 ]
 
 LANGUAGE_CODE = "en"
-LANGUAGES = [
-    ("en", _("English")),
-    ("es", _("Spanish")),
-    ("fr", _("French")),
-    ("zh-hans", _("Simplified Chinese")),
-    ("hi", _("Hindi")),
-    ("ar", _("Arabic")),
-]
+# A language is offered when its translation is there; with one alone, pages show no choice.
+LANGUAGES = [("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 
