@@ -25,6 +25,8 @@ def connection() -> Iterator[Connection]:
 def test_a_message_reaches_the_queue_it_is_for_and_no_other(connection: Connection) -> None:
     for queue in app.conf.task_queues:
         queue(connection.default_channel).declare()
+        # The broker in memory is that of the whole test process: other tests may have rung.
+        queue(connection.default_channel).purge()
 
     app.send_task("worker.any", queue="gpu", connection=connection)
 

@@ -19,8 +19,10 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 open(sys.argv[1], "w").write(str(child.pid))
 time.sleep(60)
 """
+# Where the tests run in the background, a shell has told them to ignore Ctrl-C, and children inherit that.
 SUPERVISOR = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["DJANGO_SETTINGS_MODULE"] = "hps_site.settings"
 from hps_site import supervisor
 supervisor.SECONDS_TO_STOP = 0.5

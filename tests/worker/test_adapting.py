@@ -18,6 +18,8 @@ QUICK = {
     "batch_size": 4,
     "rank": 2,
     "alpha": 1.0,
+    "non_preferred_per_preferred": 1.0,
+    "regularisation_per_labelled": 0.5,
     "evaluation_share": 0.25,
     "evaluation_draws": 1,
     "checkpoint_every": 1,
@@ -113,9 +115,9 @@ def test_perform_adapter_takes_by_default_the_generator_with_most_images_and_no_
 
 def test_perform_adapter_of_scores_without_standouts_says_what_to_do(hps, tiny_diffusion, rung, tmp_path):
     make_images(32, make_tiny_generator())
-    run, reporter = adapter_run(alpha=3.9)
+    run, reporter = adapter_run(alpha=4.0)  # with groups of four: no probability is above 1
 
-    with pytest.raises(NotEnoughImages, match=r"generate more images per prompt, or lower alpha \(3.9\)"):
+    with pytest.raises(NotEnoughImages, match=r"generate more images per prompt, or lower alpha \(4.0\)"):
         perform_adapter(run, reporter, tmp_path / "work")
 
 
