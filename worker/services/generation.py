@@ -13,6 +13,7 @@ from django.conf import settings
 from annotations.models import Campaign, Generator, Image, Prompt
 from annotations.services.images import ImageItem, get_or_create_generator, get_or_create_prompts, store_images
 from worker.models import ModelVersion, Run
+from worker.queries import version_by_name
 from worker.services.base_models import base_model_folder
 from worker.services.execution import Reporter, RunStopped
 from worker.services.versions import folder_of
@@ -188,8 +189,7 @@ def adapter_folder(name: str) -> Path:
     Raises:
         UnableToGenerate: there is no such version.
     """
-    family, _dash, number = name.partition("-")
-    version = ModelVersion.objects.filter(family=family, number=int(number) if number.isdigit() else 0).first()
+    version = version_by_name(name)
     if version is None or version.family != ModelVersion.Family.ADAPTER:
         raise UnableToGenerate(f"There is no adapter {name!r}.")
     return folder_of(version)

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from annotations.models import Campaign, Image
 from worker.models import ImageScore, ModelVersion, Run
-from worker.queries import current_version
+from worker.queries import current_version, version_by_name
 from worker.services.execution import Reporter, RunStopped
 from worker.services.versions import scorer_for
 
@@ -121,12 +121,9 @@ def version_named(name: str) -> ModelVersion:
     Raises:
         UnknownScorer: there is none.
     """
-    family, _dash, number = name.partition("-")
-    if family in FAMILIES:
-        if not number and (version := current_version(family)):
-            return version
-        if number.isdigit() and (version := ModelVersion.objects.filter(family=family, number=number).first()):
-            return version
+    version = current_version(name) if name in FAMILIES else version_by_name(name)
+    if version is not None and version.family in FAMILIES:
+        return version
     there = [str(version) for version in ModelVersion.objects.filter(family__in=FAMILIES).order_by("family", "number")]
     raise UnknownScorer(
         f"There is no scorer {name!r}. Name one of: {', '.join(there) or 'none yet; register the base models first'};"

@@ -11,6 +11,7 @@ from annotations.models import Generator, Prompt, Split
 from annotations.services.images import get_or_create_prompts
 from worker.management.run_command import campaign_of, lines_of
 from worker.models import ModelVersion, Study
+from worker.queries import version_by_name
 from worker.services.generation import UnableToGenerate
 from worker.services.studies import UnableToCreateStudy, create_study
 
@@ -44,8 +45,7 @@ class Command(BaseCommand):
 
 
 def _adapter(name: str) -> ModelVersion:
-    family, _dash, number = name.partition("-")
-    version = ModelVersion.objects.filter(family=family, number=int(number) if number.isdigit() else 0).first()
+    version = version_by_name(name)
     if version is None:
         raise CommandError(f"There is no version {name!r}.")
     return version
