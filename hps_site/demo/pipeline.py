@@ -94,9 +94,9 @@ def run_demo(ledger: Ledger, size: Size = Size()) -> str:
 def train(
     kind: str, family: str, *, campaign: Campaign | None = None, config: dict[str, Any] | None = None
 ) -> ModelVersion:
-    """A version of this family, trained in the worker from what the demo collected, in use."""
-    run = run_once(kind, campaign=campaign, config=config)
-    return promote_version(version=ModelVersion.objects.get(run=run, family=family), reason="the demo's own")
+    """A version of this family, trained in the worker from what the demo collected, and put into use when it is new."""
+    version = ModelVersion.objects.get(run=run_once(kind, campaign=campaign, config=config), family=family)
+    return version if version.promotions.exists() else promote_version(version=version, reason="the demo's own")
 
 
 def run_once(kind: str, *, campaign: Campaign | None = None, config: dict[str, Any] | None = None) -> Run:
