@@ -9,6 +9,7 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import Browser, Page
+from pytest_django import Settings
 
 from annotations.models import Campaign
 from tests.annotations.factories import make_annotators, make_campaign, make_generator, make_image, make_task, make_user
@@ -134,7 +135,8 @@ def test_header_leads_from_page_to_page(opened: Opened) -> None:
     assert page.url.endswith(reverse("worker:runs"))
 
 
-def test_language_form_changes_the_direction_of_the_page(opened: Opened) -> None:
+def test_language_form_changes_the_direction_of_the_page(opened: Opened, settings: Settings) -> None:
+    settings.LANGUAGES = [("en", "English"), ("ar", "Arabic")]
     page = opened(reverse("dashboard:index"))
 
     page.get_by_label("Language").select_option("ar")
