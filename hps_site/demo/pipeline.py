@@ -46,9 +46,9 @@ class Size:
     """Of the tiny diffusion model's scheduler."""
     adapter: dict[str, Any] = field(default_factory=dict)
     """Settings of the adapter's training that differ from the preset `tiny`."""
-    study_prompts: int = 120
-    """Held-out captions of the blind study."""
-    study_votes: int = 8
+    study_prompts: int = world.PROMPTS
+    """Held-out captions of the blind study at most: all of them, since prompts narrow its interval more than votes."""
+    study_votes: int = 4
     """Votes on each pair of the study."""
 
 
