@@ -216,9 +216,13 @@ def test_an_unfinished_database_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_a_command_that_is_killed_politely_stops_its_servers(home: Path) -> None:
-    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", "import signal; signal.pause()"]
+    # While Django still loads, Python may answer the signal with an error of its own.
+    note = home.parent / "is-at-work"
+    work = f"import pathlib, signal; pathlib.Path({str(note)!r}).touch(); signal.pause()"
+    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", work]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"HPS_SITE_HOME": str(home)})
-    _wait_until(lambda: answers(home) == (True, True))
+    _wait_until(note.exists)
+    assert answers(home) == (True, True)
 
     process.terminate()
 
