@@ -24,6 +24,12 @@ class CandidateSet:
     prompt: Prompt
     images: list[Image]
 
+    expected: Image | None = None
+    """The obvious answer, of gold and practice tasks."""
+
+    repeats: Task | None = None
+    """What a repeat probe shows again."""
+
 
 @transaction.atomic
 def create_tasks(
@@ -51,7 +57,7 @@ def create_tasks(
     wanted = campaign.votes_per_task if votes is None else votes
     tasks, new = record_tasks(campaign=campaign, sets=sets, purpose=purpose)
     slots = (
-        Slot(campaign=campaign, task=task, number=number, sort_key=queue_place(number))
+        Slot(campaign=campaign, task=task, number=number, sort_key=queue_place(number), matchup=task.matchup)
         for task in new
         for number in range(wanted)
     )
@@ -77,7 +83,15 @@ def record_tasks(
     missing = {name: candidates for name, candidates in by_hash.items() if name not in tasks}
     new = Task.objects.bulk_create(
         (
-            Task(campaign=campaign, prompt=candidates.prompt, candidates_hash=name, purpose=purpose)
+            Task(
+                campaign=campaign,
+                prompt=candidates.prompt,
+                candidates_hash=name,
+                purpose=purpose,
+                expected=candidates.expected,
+                repeats=candidates.repeats,
+                matchup=matchup_of(candidates.images),
+            )
             for name, candidates in missing.items()
         ),
         batch_size=BATCH,
@@ -124,3 +138,9 @@ def existing_tasks(campaign: Campaign, purpose: Task.Purpose, hashes: list[str])
 def queue_place(number: int) -> int:
     """A random place in the queue, breadth first: every task gets its first vote before any gets its second."""
     return (min(number, LAST_ROUND) << RANDOM_BITS) + random.getrandbits(RANDOM_BITS)
+
+
+def matchup_of(images: Sequence[Image]) -> str:
+    """Names which generators a set compares, whatever their order: their ids, empty where one is unknown."""
+    generators = [image.generator_id for image in images]
+    return "-".join(str(pk) for pk in sorted(pk for pk in generators if pk)) if all(generators) else ""

@@ -294,6 +294,7 @@ def _add_extra_slot(task: Task, *, campaign: Campaign) -> None:
         campaign=campaign,
         number=FIRST_EXTRA_NUMBER if last is None else last + 1,
         sort_key=queue_place(campaign.votes_per_task),  # after all that was wanted from the start
+        matchup=task.matchup,
     )
 
 

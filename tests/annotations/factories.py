@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 
 from annotations.models import Annotator, Campaign, Candidate, Generator, Image, Invite, Prompt, Slot, Task
+from annotations.services.tasks import matchup_of
 
 _numbers = itertools.count(1)
 
@@ -99,20 +100,42 @@ def make_task(
     votes: int | None = None,
     prompt: Prompt | None = None,
     purpose: Task.Purpose = Task.Purpose.REGULAR,
+    expected: Image | None = None,
+    repeats: Task | None = None,
     has_files: bool = False,
 ) -> Task:
-    """One task with its candidates and open slots; `images` is a number or the images themselves."""
+    """One task with its candidates and open slots; `images` is a number or the images themselves.
+
+    Of a gold or practice task the first image is the obvious answer unless `expected` says otherwise; a probe without
+    `repeats` repeats a task made for it.
+    """
     prompt = prompt or make_prompt()
     if isinstance(images, int):
         images = [make_image(prompt=prompt, has_file=has_files) for _ in range(images)]
+    if purpose in {Task.Purpose.GOLD, Task.Purpose.PRACTICE}:
+        expected = expected or images[0]
+    if purpose == Task.Purpose.PROBE:
+        repeats = repeats or make_task(campaign=campaign, images=images, prompt=prompt, votes=0)
     task = Task.objects.create(
-        campaign=campaign, prompt=prompt, purpose=purpose, candidates_hash=Task.hash_of([image.pk for image in images])
+        campaign=campaign,
+        prompt=prompt,
+        purpose=purpose,
+        expected=expected,
+        repeats=repeats,
+        matchup=matchup_of(images),
+        candidates_hash=Task.hash_of([image.pk for image in images]),
     )
     Candidate.objects.bulk_create(
         Candidate(task=task, image=image, position=position) for position, image in enumerate(images)
     )
     Slot.objects.bulk_create(
-        Slot(campaign=campaign, task=task, number=position, sort_key=number() * 7919 % 100_003)
+        Slot(
+            campaign=campaign,
+            task=task,
+            number=position,
+            sort_key=number() * 7919 % 100_003,
+            matchup=task.matchup,
+        )
         for position in range(campaign.votes_per_task if votes is None else votes)
     )
     return task

@@ -133,11 +133,11 @@ def withdraw(vote: Vote) -> None:
 
 
 def make_gold(vote: Vote) -> None:
-    Task.objects.filter(pk=vote.task_id).update(purpose=Task.Purpose.GOLD)
+    Task.objects.filter(pk=vote.task_id).update(purpose=Task.Purpose.GOLD, expected=vote.order[0])
 
 
 def make_probe(vote: Vote) -> None:
-    Task.objects.filter(pk=vote.task_id).update(purpose=Task.Purpose.PROBE)
+    Task.objects.filter(pk=vote.task_id).update(purpose=Task.Purpose.PROBE, repeats=vote.task_id)
 
 
 def skip(vote: Vote) -> None:

@@ -1,0 +1,51 @@
+"""What is collected, a module for each noun."""
+
+from annotations.models.campaigns import (
+    MAX_CANDIDATES,
+    MIN_CANDIDATES,
+    Campaign,
+    CampaignQuerySet,
+    Instructions,
+    InstructionsExample,
+    Invite,
+    Recruitment,
+    random_code,
+)
+from annotations.models.library import TEST_SHARE, Generator, Image, Prompt, Split, image_path, text_sha256
+from annotations.models.outcomes import Outcome
+from annotations.models.people import Annotator, Demographics, Participation, StateChange
+from annotations.models.tasks import Candidate, Slot, Task
+from annotations.models.uploads import Upload, UploadPart, part_path
+from annotations.models.votes import Vote, VoteQuerySet
+
+__all__ = [
+    "MAX_CANDIDATES",
+    "MIN_CANDIDATES",
+    "TEST_SHARE",
+    "Annotator",
+    "Campaign",
+    "CampaignQuerySet",
+    "Candidate",
+    "Demographics",
+    "Generator",
+    "Image",
+    "Instructions",
+    "InstructionsExample",
+    "Invite",
+    "Outcome",
+    "Participation",
+    "Prompt",
+    "Recruitment",
+    "Slot",
+    "Split",
+    "StateChange",
+    "Task",
+    "Upload",
+    "UploadPart",
+    "Vote",
+    "VoteQuerySet",
+    "image_path",
+    "part_path",
+    "random_code",
+    "text_sha256",
+]
