@@ -2,16 +2,16 @@
 
 from django.urls import path
 
-from annotations import views
+from annotations.views import entry, images, voting
 
 app_name = "annotations"
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("accounts/register/", views.Register.as_view(), name="register"),
-    path("c/<slug:slug>/", views.campaign, name="campaign"),
-    path("c/<slug:slug>/vote/", views.vote, name="vote"),
-    path("c/<slug:slug>/undo/", views.undo, name="undo"),
-    path("c/<slug:slug>/done/", views.done, name="done"),
-    path("c/<slug:slug>/join/<str:code>/", views.join, name="join"),
-    path("images/<uuid:public_id>", views.image, name="image"),
+    path("", entry.home, name="home"),
+    path("accounts/register/", entry.Register.as_view(), name="register"),
+    path("c/<slug:slug>/", entry.campaign, name="campaign"),
+    path("c/<slug:slug>/vote/", voting.vote, name="vote"),
+    path("c/<slug:slug>/undo/", voting.undo, name="undo"),
+    path("c/<slug:slug>/done/", entry.done, name="done"),
+    path("c/<slug:slug>/join/<str:code>/", entry.join, name="join"),
+    path("images/<uuid:public_id>", images.image, name="image"),
 ]

@@ -8,11 +8,11 @@ from django.db.models import QuerySet
 from rest_framework.generics import ListAPIView
 from rest_framework.permissions import BasePermission, IsAdminUser, IsAuthenticated
 
-from annotations import queries
 from annotations.api import serializers
 from annotations.api.errors import TellsErrors
 from annotations.api.views import GiveVote
 from annotations.models import Annotator, Generator, Image, Prompt, Task, Vote
+from annotations.queries import voting as queries
 
 
 class VoteFilter(django_filters.FilterSet):

@@ -12,10 +12,10 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from annotations import queries
 from annotations.api import serializers
 from annotations.api.errors import TellsErrors
 from annotations.models import Campaign, Vote
+from annotations.queries import voting as queries
 from annotations.services import voting
 from annotations.services.people import annotator_for
 

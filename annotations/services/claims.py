@@ -9,8 +9,8 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from annotations import queries
 from annotations.models import Annotator, Campaign, Slot
+from annotations.queries import voting as queries
 
 MAX_LIVE_CLAIMS = 5
 

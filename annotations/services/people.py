@@ -9,8 +9,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from annotations import queries
 from annotations.models import Annotator, Campaign, Invite
+from annotations.queries import voting as queries
 
 
 class UnableToJoin(Exception):

@@ -8,8 +8,8 @@ from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from annotations import queries
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, Vote
+from annotations.queries import voting as queries
 from annotations.services.claims import (
     MAX_LIVE_CLAIMS,
     AnnotatorExcluded,

@@ -12,8 +12,8 @@ from django.test import Client
 from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries
 
-from annotations import queries
 from annotations.models import Annotator, Campaign, Vote
+from annotations.queries import voting as queries
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import (
     make_annotator,

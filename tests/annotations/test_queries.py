@@ -4,9 +4,9 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from pytest_django import DjangoAssertNumQueries
 
-from annotations import queries
 from annotations.models import Annotator, Campaign
-from annotations.queries import Collected, Progress
+from annotations.queries import voting as queries
+from annotations.queries.voting import Collected, Progress
 from annotations.services.voting import claim_slots, undo_vote
 from tests.annotations.factories import make_annotator, make_campaign, make_invite, make_user
 from tests.annotations.test_voting import run_out, vote_on

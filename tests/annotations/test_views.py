@@ -11,8 +11,8 @@ from django.test import Client
 from django.utils import timezone
 from knox.models import AuthToken
 
-from annotations import queries
 from annotations.models import Annotator, Campaign, Image, Invite, Slot, Vote
+from annotations.queries import voting as queries
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import (
     make_annotator,

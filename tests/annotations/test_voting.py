@@ -10,8 +10,8 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from annotations import queries
 from annotations.models import Annotator, Campaign, Slot, Vote
+from annotations.queries import voting as queries
 from annotations.services.claims import CLAIM_ONE_SLOT
 from annotations.services.voting import (
     AnnotatorExcluded,

@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, Page, Route, expect
 
-from annotations import queries
 from annotations.models import Annotator, Campaign, Slot, Vote
+from annotations.queries import voting as queries
 from tests.annotations.factories import make_campaign, make_invite, make_user
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]

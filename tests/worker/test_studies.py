@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from annotations.models import Campaign, Candidate, Image, Split
-from annotations.queries import shown_claims
+from annotations.queries.voting import shown_claims
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import make_annotator, make_generator, make_prompt
 from tests.worker.generators import make_tiny_generator
