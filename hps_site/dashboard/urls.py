@@ -2,11 +2,11 @@
 
 from django.urls import path
 
-from hps_site.dashboard import views
+from hps_site.dashboard.views import reports
 
 app_name = "dashboard"
 urlpatterns = [
-    path("", views.index, name="index"),
-    path("<slug:slug>/", views.campaign, name="campaign"),
-    path("<slug:slug>/score/", views.score, name="score"),
+    path("", reports.index, name="index"),
+    path("<slug:slug>/", reports.campaign, name="campaign"),
+    path("<slug:slug>/score/", reports.score, name="score"),
 ]
