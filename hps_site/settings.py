@@ -81,7 +81,7 @@ TEMPLATES = [
 LANGUAGE_CODE = "en"
 # A language is offered when its translation is there; with one alone, pages show no choice.
 LANGUAGES = [("en", _("English"))]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [BASE_DIR / "annotations" / "locale"]
 TIME_ZONE = "UTC"
 
 REST_FRAMEWORK = {
