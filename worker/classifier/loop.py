@@ -23,7 +23,6 @@ from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, tabulate
 from worker.classifier.encoding import Encoder
-from worker.classifier.evaluation import measure
 from worker.classifier.reports import (
     OnStep,
     ShouldStop,
@@ -93,6 +92,8 @@ def train(
         optimizer = run.optimizer()
         first_step = run.resume(optimizer)
         run.steps_from(first_step, optimizer)
+        from worker.classifier.evaluation import measure  # needs scipy, which the steps themselves do without
+
         metrics = measure(run.test_choices, run.scores("measuring"), base_scores)
     return run.save(metrics, resumed_from=first_step)
 
