@@ -18,7 +18,7 @@ MEDIA_ROOT = HPS_SITE_HOME / "media"
 ARTEFACTS_DIR = HPS_SITE_HOME / "artefacts"
 CACHE_DIR = HPS_SITE_HOME / "cache"
 # The models that trainings and generators start from, by the names that presets use; the demo brings the tiny ones.
-BASE_MODEL_NAMES = ("tiny-clip", "tiny-diffusion", "clip-vit-l-14", "stable-diffusion-v1-4")
+BASE_MODEL_NAMES = ("tiny-clip", "tiny-diffusion", "clip-vit-l-14", "clip-vit-h-14", "stable-diffusion-v1-4")
 BASE_MODELS = {name: HPS_SITE_HOME / "base-models" / name for name in BASE_MODEL_NAMES}
 
 # Environment
