@@ -127,8 +127,8 @@ def fit_worths(
         step = np.linalg.solve(curvature, gradient)
         if np.abs(step).max() < 1e-9:
             break
-        size = 1.0
-        while size > 1e-9 and _likelihood(log_worths - size * step, shown, votes, prior)[0] > loss:
+        size, rounding = 1.0, 1e-12 * abs(loss)
+        while size > 1e-9 and _likelihood(log_worths - size * step, shown, votes, prior)[0] > loss + rounding:
             size /= 2
         log_worths = log_worths - size * step
         loss, gradient, curvature = _likelihood(log_worths, shown, votes, prior)

@@ -1,7 +1,5 @@
 """How far the matchups of a campaign have come, read for the policies."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from django.db.models import Count, Q
 from django.db.models.functions import Now
@@ -18,7 +16,7 @@ def standing_of(campaign: Campaign) -> Standing:
     """
     free, out = _work_by_matchup(campaign)
     answers = _answers_by_matchup(campaign)
-    matchups = sorted(free.keys() | answers.keys())
+    matchups = sorted(free.keys() | answers.keys(), key=generators_of)
     generators = sorted({pk for matchup in matchups for pk in generators_of(matchup)})
     column = {pk: number for number, pk in enumerate(generators)}
     shown = np.zeros((len(matchups), len(generators)))
@@ -48,13 +46,12 @@ def generators_of(matchup: str) -> list[int]:
 def _work_by_matchup(campaign: Campaign) -> tuple[dict[str, int], dict[str, int]]:
     """Slots that can be given out, and those that people hold, by matchup."""
     is_held = Q(state=Slot.State.LEASED, lease_until__gt=Now())
-    rows: Iterable[tuple[str, int, int]] = (
+    rows = list(
         Slot.objects.filter(campaign=campaign, task__purpose=Task.Purpose.REGULAR)
         .exclude(state=Slot.State.DONE)
         .values_list("matchup")
-        .annotate(Count("pk", filter=~is_held), Count("pk", filter=is_held))
+        .annotate(free=Count("pk", filter=~is_held), out=Count("pk", filter=is_held))
     )
-    rows = list(rows)
     return {matchup: free for matchup, free, _out in rows}, {matchup: out for matchup, _free, out in rows}
 
 
