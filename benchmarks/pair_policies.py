@@ -2,11 +2,11 @@
 
 Run: make bench-policies [POLICIES="--images 4 --worlds 200"]
 
-Everything here is synthetic. Each world has 12 generators with hidden worths, some of them close neighbours; every image
-differs from its generator's worth by luck; twelve simulated people of differing skill and habits, one of them careless,
-choose by the noisy Plackett-Luce rule of the simulator. The policies are the functions that deal real claims, with the
-random share that campaigns have by default; they know the votes alone, and those only up to their last look. Uniform
-is dealt as the queue deals it, each matchup once a round, which needs fewer votes than drawing at random.
+Everything here is synthetic. Each world has 12 generators with hidden worths, some of them close neighbours; every
+image differs from its generator's worth by luck; twelve simulated people of differing skill and habits, one of them
+careless, choose by the noisy Plackett-Luce rule of the simulator. The policies are the functions that deal real claims,
+with the random share that campaigns have by default; they know the votes alone, and those only up to their last look.
+Uniform is dealt as the queue deals it, each matchup once a round, which needs fewer votes than drawing at random.
 
 A policy has reached its aim where tau, between the ranking by its votes and the truth, is 0.9 or more and stays so to
 the end. To touch 0.9 once and fall back is not enough. A world in which that takes more votes than there are counts
@@ -36,7 +36,7 @@ RANDOM_SHARE = 0.2
 SPREAD = 0.7  # standard deviation of the generators' worths
 LUCK = 0.5  # standard deviation of an image around the worth of its generator
 
-# The votes between two looks: never fewer than so many, and so large a part of all. Claims are dealt by old news as well.
+# The votes between two looks: never fewer than so many, and so large a part of all. Claims, too, are dealt by old news.
 VOTES_UNSEEN, SHARE_UNSEEN = 6, 0.02
 
 
@@ -149,7 +149,7 @@ def batches(votes: int) -> Iterator[int]:
 
 
 def votes_needed(curve: Floats, votes: int) -> float:
-    """How many votes were there at the look from which on tau is never below the aim; all where the last one still is."""
+    """How many votes were there at the look from which on tau is never below the aim; all if it is so at the last."""
     given = np.cumsum(list(batches(votes)))
     below = np.flatnonzero(curve < AIM)
     first = below[-1] + 1 if len(below) else 0
