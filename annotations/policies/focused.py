@@ -38,7 +38,7 @@ def focused(standing: Standing) -> Floats:
     log_worths, _covariance = rankings.fit_worths(standing.shown[known], standing.answers[known], PRIOR)
     shares = rankings.chances(log_worths, standing.shown[known])
     precision = rankings.information(shares, standing.asked[known]) + PRIOR * np.eye(len(log_worths))
-    covariance = np.linalg.inv(precision)
+    covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
     narrowed = covariance @ _sensitivity(log_worths, covariance) @ covariance
     gains = _expected(shares, narrowed) / (1 + _expected(shares, covariance))
     if gains.max() > 0:

@@ -233,12 +233,13 @@ def _claims_missing(*, annotator: Annotator, campaign: Campaign, count: int) -> 
     own = Slot.objects.filter(annotator=annotator, campaign=campaign)
     is_done = Q(state=Slot.State.DONE) & ~Q(task__purpose=Task.Purpose.PRACTICE)
     totals = own.aggregate(held=Count("pk", filter=Q(state=Slot.State.LEASED)), done=Count("pk", filter=is_done))
+    held, done = int(totals["held"]), int(totals["done"])
     cap = campaign.votes_per_person
     if cap is None:
-        return count - totals["held"]
-    if totals["done"] >= cap:
+        return count - held
+    if done >= cap:
         raise CapReached(_("You have given all the votes that we take of one person here. Thank you!"))
-    return min(count, cap - totals["done"]) - totals["held"]
+    return min(count, cap - done) - held
 
 
 def _claim_one_slot(*, annotator: Annotator, campaign: Campaign) -> bool:
@@ -261,8 +262,16 @@ def _claim_drawn(draw: Draw, *, annotator: Annotator, campaign: Campaign) -> boo
     )
 
 
-def _claim(statement: str, *, annotator: Annotator, campaign: Campaign, policy: str, **drawn: object) -> bool:
-    wanted = {"campaign": campaign.pk, "annotator": annotator.pk, "lease_seconds": campaign.lease_seconds}
+def _claim(
+    statement: str, *, annotator: Annotator, campaign: Campaign, policy: str, **drawn: list[str] | list[float]
+) -> bool:
+    wanted = {
+        "campaign": campaign.pk,
+        "annotator": annotator.pk,
+        "lease_seconds": campaign.lease_seconds,
+        "policy": policy,
+        **drawn,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(statement, {**wanted, "policy": policy, **drawn})
+        cursor.execute(statement, wanted)
         return bool(cursor.rowcount == 1)
