@@ -63,7 +63,7 @@ class Campaign(models.Model):
         _("votes wanted per task"), default=3, validators=[MinValueValidator(1)]
     )
     lease_seconds = models.PositiveIntegerField(
-        _("seconds for which a claim is held"), default=600, validators=[MinValueValidator(30)]
+        _("seconds for which a claim is held"), default=180, validators=[MinValueValidator(30)]
     )
     too_fast_ms = models.PositiveIntegerField(_("votes faster than this are marked (ms)"), default=400)
     tie_after_ms = models.PositiveIntegerField(_("a tie can be said only after this time (ms)"), default=0)

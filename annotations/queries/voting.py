@@ -1,7 +1,7 @@
 """Reads that cross models: what a person may vote on, what they hold, how far they have come."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -9,18 +9,21 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Slot, Vote
+from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Slot, Task, Vote
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one person has come in one campaign."""
+    """How far one person has come in one campaign, practice apart.
+
+    Gold and probes count as what they look like, work: a number that stood still after them would tell them apart.
+    """
 
     voted: int
     """Tasks answered and not undone, skipped and flagged ones too."""
 
     left: int
-    """Tasks that this person can still be given."""
+    """Tasks that this person holds or can still be given, within the votes that are taken of one person."""
 
     @property
     def total(self) -> int:
@@ -29,7 +32,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Collected:
-    """How far a campaign has come, whoever votes."""
+    """How far a campaign has come with its regular tasks, whoever votes."""
 
     judgements: int
     """Votes that say something: a choice, a tie or 'all bad'."""
@@ -187,31 +190,41 @@ def _progress_by_campaign(annotator: Annotator | None, campaigns: list[Campaign]
     voted: dict[int, int] = {}
     if annotator is not None:
         votes = Vote.objects.standing().filter(annotator=annotator, slot__campaign__in=campaigns)
-        voted = _counts(votes.values_list("slot__campaign").annotate(Count("pk")))
+        work = votes.exclude(task__purpose=Task.Purpose.PRACTICE)
+        voted = _counts(work.values_list("slot__campaign").annotate(Count("pk")))
     return {
-        campaign.pk: Progress(voted=voted.get(campaign.pk, 0), left=left.get(campaign.pk, 0)) for campaign in campaigns
+        campaign.pk: _capped(campaign, Progress(voted=voted.get(campaign.pk, 0), left=left.get(campaign.pk, 0)))
+        for campaign in campaigns
     }
 
 
+def _capped(campaign: Campaign, progress: Progress) -> Progress:
+    if campaign.votes_per_person is None:
+        return progress
+    return replace(progress, left=min(progress.left, max(0, campaign.votes_per_person - progress.voted)))
+
+
 def _claimable_tasks(annotator: Annotator | None, campaigns: list[Campaign]) -> dict[int, int]:
-    """Tasks with a slot that is free, or held by this person; without those they answered or undid."""
+    """Regular tasks with a slot that is free, without those this person answered or undid, and the work they hold."""
     is_free = Q(state=Slot.State.OPEN) | Q(state=Slot.State.LEASED, lease_until__lte=Now())
     slots = Slot.objects.filter(campaign__in=campaigns).exclude(state=Slot.State.DONE)
     has_hidden_image = Candidate.objects.filter(task=OuterRef("task"), image__is_hidden=True)
-    is_claimable = is_free & ~Exists(has_hidden_image)
+    is_claimable = is_free & Q(task__purpose=Task.Purpose.REGULAR) & ~Exists(has_hidden_image)
     if annotator is not None:
         own_slot = Slot.objects.filter(task=OuterRef("task"), annotator=annotator)
         own_vote = Vote.objects.filter(task=OuterRef("task"), annotator=annotator)
-        is_held = Q(state=Slot.State.LEASED, annotator=annotator)
+        is_held = Q(state=Slot.State.LEASED, annotator=annotator) & ~Q(task__purpose=Task.Purpose.PRACTICE)
         is_claimable = is_held | is_claimable & ~Exists(own_slot) & ~Exists(own_vote)
     return _counts(slots.filter(is_claimable).values_list("campaign").annotate(Count("task", distinct=True)))
 
 
 def _collected_by_campaign(campaigns: list[Campaign]) -> dict[int, Collected]:
-    judged = Vote.objects.standing().filter(outcome__in=Outcome.judgements(), slot__campaign__in=campaigns)
+    judged = Vote.objects.standing().filter(
+        outcome__in=Outcome.judgements(), slot__campaign__in=campaigns, task__purpose=Task.Purpose.REGULAR
+    )
     judgements = _counts(judged.values_list("slot__campaign").annotate(Count("pk")))
-    slots = Slot.objects.filter(campaign__in=campaigns).exclude(state=Slot.State.DONE)
-    missing = _counts(slots.values_list("campaign").annotate(Count("pk")))
+    slots = Slot.objects.filter(campaign__in=campaigns, task__purpose=Task.Purpose.REGULAR)
+    missing = _counts(slots.exclude(state=Slot.State.DONE).values_list("campaign").annotate(Count("pk")))
     return {
         campaign.pk: Collected(
             judgements=judgements.get(campaign.pk, 0),

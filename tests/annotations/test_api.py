@@ -1,5 +1,6 @@
 """The API of this room: claims, votes, undo, and the lists of staff."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -9,10 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries
 
-from annotations.models import Annotator, Campaign, Vote
+from annotations.models import Annotator, Campaign, Slot, Vote
 from annotations.queries import voting as queries
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import (
@@ -128,7 +130,14 @@ def test_claims_say_what_stands_in_the_way(ada: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["campaigns/x/claims", "campaigns/x/release", "votes", "votes/3f0a2c4e-8a51-4f0e-9d5b-0c6a8d1f2b77/undo"]
+    "path",
+    [
+        "campaigns/x/claims",
+        "campaigns/x/heartbeat",
+        "campaigns/x/release",
+        "votes",
+        "votes/3f0a2c4e-8a51-4f0e-9d5b-0c6a8d1f2b77/undo",
+    ],
 )
 def test_posts_need_a_login(path: str) -> None:
     response = post(Client(), path)
@@ -302,6 +311,24 @@ def test_release_gives_claims_back(ada: Client) -> None:
 
     assert post(ada, f"campaigns/{campaign.slug}/release").json() == {"released": 2}
     assert campaign.slots.filter(state="open").count() == 3
+
+
+def test_heartbeat_keeps_claims(ada: Client) -> None:
+    campaign = make_campaign()
+    claim(ada, campaign, count=2)
+    Slot.objects.filter(campaign=campaign, state="leased").update(lease_until=timezone.now())
+
+    assert post(ada, f"campaigns/{campaign.slug}/heartbeat").json() == {"kept": 2}
+    assert campaign.slots.filter(lease_until__gt=timezone.now() + timedelta(minutes=2)).count() == 2
+
+
+def test_claims_say_when_one_has_given_all_the_votes_that_are_taken(ada: Client) -> None:
+    campaign = make_campaign(votes_per_person=1)
+    give(ada, claim(ada, campaign)[0])
+
+    response = post(ada, f"campaigns/{campaign.slug}/claims")
+
+    assert (response.status_code, response.json()["code"]) == (403, "cap_reached")
 
 
 def test_progress_tells_how_far_one_is(ada: Client) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from annotations.models import Annotator, Campaign, Slot, Vote
 from annotations.queries import voting as queries
-from annotations.services.claims import CLAIM_ONE_SLOT
+from annotations.services.claims import CLAIM_IN_QUEUE
 from annotations.services.voting import (
     AnnotatorExcluded,
     AnnotatorPaused,
@@ -212,8 +212,8 @@ def test_claim_slots_reads_the_partial_index() -> None:
     )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE annotations_slot")
-        wanted = {"campaign": campaign.pk, "annotator": 1, "lease_seconds": 60}
-        cursor.execute(f"EXPLAIN {CLAIM_ONE_SLOT}", wanted)
+        wanted = {"campaign": campaign.pk, "annotator": 1, "lease_seconds": 60, "policy": ""}
+        cursor.execute(f"EXPLAIN {CLAIM_IN_QUEUE}", wanted)
         plan = "\n".join(row[0] for row in cursor.fetchall())
 
     assert "slot_not_done" in plan
