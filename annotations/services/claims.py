@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from annotations.models import Annotator, Campaign, Slot
 from annotations.queries import voting as queries
+from annotations.services import checks
 
 MAX_LIVE_CLAIMS = 5
 
@@ -28,6 +29,9 @@ CLAIM_ONE_SLOT = """
         WHERE slot.campaign_id = %(campaign)s
           AND slot.state <> 'done'
           AND (slot.state = 'open' OR slot.lease_until <= statement_timestamp())
+          AND EXISTS (
+              SELECT FROM annotations_task AS task WHERE task.id = slot.task_id AND task.purpose = 'regular'
+          )
           AND NOT EXISTS (
               SELECT FROM annotations_slot AS own
               WHERE own.task_id = slot.task_id AND own.annotator_id = %(annotator)s
@@ -108,7 +112,8 @@ def claim_slots(*, annotator: Annotator, campaign: Campaign, count: int) -> list
         _renew_leases(annotator=annotator, campaign=campaign)
         held = len(queries.held_slots(annotator, campaign))
         for _missing in range(held, count):
-            if not _claim_one_slot(annotator=annotator, campaign=campaign):
+            is_check = checks.deal_check(annotator=annotator, campaign=campaign)
+            if not is_check and not _claim_one_slot(annotator=annotator, campaign=campaign):
                 break
         return list(queries.held_slots(annotator, campaign)[:count])
 
