@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from annotations.models import Campaign, Candidate, Image, Outcome, Prompt, Slot, Task, Vote
@@ -60,24 +60,27 @@ def make_gold(
     """
     _check(purpose, count)
     rng = random.Random(seed)
-    sources = _sources(campaign)
+    sources = list(_shown(campaign).order_by("pk"))
     if not sources:
         raise UnableToMakeGold(f"{campaign} has no regular tasks with images that may be shown. Add tasks to it first.")
-    sets = []
+    # By their images: two prompts may be each other's wrong one, and the same pair has one obvious answer only.
+    sets: dict[str, CandidateSet] = {}
     for task in rng.sample(sources, len(sources)):
-        best = _best_image(task)
-        make = [_beside_other_prompts, _beside_copies]
-        for beside in make if rng.random() < wrong_prompts else make[::-1]:
-            if worse := beside(best, campaign, rng):
-                sets.append(CandidateSet(prompt=best.prompt, images=[best, *worse], expected=best))
-                break
         if len(sets) == count:
             break
+        best = _best_image(task)
+        ways = [_beside_other_prompts, _beside_copies]
+        for way in ways if rng.random() < wrong_prompts else ways[::-1]:
+            images = [best, *way(best, campaign, rng)]
+            name = Task.hash_of([image.pk for image in images])
+            if len(images) == campaign.candidates and name not in sets:
+                sets[name] = CandidateSet(prompt=best.prompt, images=images, expected=best)
+                break
     if not sets:
         raise UnableToMakeGold(
             f"No image of {campaign} can be made plainly worse, and there are no other prompts to take images from."
         )
-    return _made(campaign=campaign, sets=sets, purpose=purpose)
+    return _made(campaign=campaign, sets=list(sets.values()), purpose=purpose)
 
 
 def promote_to_gold(
@@ -161,15 +164,10 @@ def _made(*, campaign: Campaign, sets: list[CandidateSet], purpose: Task.Purpose
     return MadeGold(tasks=new, known=len(tasks) - len(new))
 
 
-def _shown(campaign: Campaign) -> "Task.objects":  # type: ignore[name-defined]
+def _shown(campaign: Campaign) -> QuerySet[Task]:
     """The regular tasks of a campaign whose images may all be shown."""
     hidden = Candidate.objects.filter(task=OuterRef("pk"), image__is_hidden=True)
     return Task.objects.filter(~Exists(hidden), campaign=campaign, purpose=Task.Purpose.REGULAR)
-
-
-def _sources(campaign: Campaign) -> list[Task]:
-    """Those of which nothing was made yet."""
-    return list(_shown(campaign).order_by("pk"))
 
 
 def _images(task: Task) -> list[Image]:
@@ -185,9 +183,7 @@ def _best_image(task: Task) -> Image:
 
 
 def _beside_copies(best: Image, campaign: Campaign, rng: random.Random) -> list[Image]:
-    wanted = campaign.candidates - 1
-    copies = corrupted_copies(image=best, count=wanted, rng=rng)
-    return copies if len(copies) == wanted else []
+    return corrupted_copies(image=best, count=campaign.candidates - 1, rng=rng)
 
 
 def _beside_other_prompts(best: Image, campaign: Campaign, rng: random.Random) -> list[Image]:
@@ -198,8 +194,7 @@ def _beside_other_prompts(best: Image, campaign: Campaign, rng: random.Random) -
     alike = _words(best.prompt.text)
     prompts = sorted(sampled, key=lambda prompt: (_overlap(alike, _words(prompt.text)), prompt.pk))[:wanted]
     images = [_an_image(prompt, campaign, best, rng) for prompt in prompts]
-    found = [image for image in images if image is not None]
-    return found if len(found) == wanted else []
+    return [image for image in images if image is not None]
 
 
 def _an_image(prompt: Prompt, campaign: Campaign, best: Image, rng: random.Random) -> Image | None:

@@ -10,12 +10,12 @@ from tests.scoring.people import choice
 
 
 def crowd(seed, *, people=10, tasks=60, likes_first=0.7, copies=()):
-    """People who each like the first image with the same probability; those in `copies` say what the first of them says."""
+    """People who like the first image with the same probability; those in `copies` say what the first of them says."""
     rng = np.random.default_rng(seed)
     said = []
     for task in range(tasks):
         own = {person: int(rng.random() > likes_first) for person in range(people)}
-        own |= dict.fromkeys(copies, own[copies[0]])
+        own |= dict.fromkeys(copies, own[copies[0] if copies else 0])
         said += [choice(place, prompt=f"p{task}", annotator=f"a{person}") for person, place in own.items()]
     return answers_of(said)
 
