@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -29,6 +29,11 @@ class Sort(StrEnum):
     RANDOM = "random"
     COLLUDING = "colluding"
 
+
+HONEST = (Sort.SKILLED, Sort.MINORITY)
+
+CROWD = {Sort.SKILLED: 12, Sort.MINORITY: 4, Sort.LEFT: 2, Sort.RANDOM: 3, Sort.COLLUDING: 3}
+"""The mixture of the experiments."""
 
 # Whom the suspicions should name, and for which kinds of them at least one.
 TO_BE_FOUND = {
@@ -72,9 +77,16 @@ class Found:
     named: dict[Sort, int]
     """People named for any reason."""
 
+    alarmed: int
+    """Crowds in which an honest person was named."""
+
     @property
     def false_alarms(self) -> int:
-        return self.named[Sort.SKILLED] + self.named[Sort.MINORITY]
+        return sum(self.named[sort] for sort in HONEST)
+
+    def to_record(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self) | {"false_alarms": self.false_alarms}
 
 
 @dataclass
@@ -172,4 +184,15 @@ def found_in(said: Sequence[Said], members: Sequence[Member]) -> Found:
         people={sort: people[sort] for sort in Sort},
         found={sort: found[sort] for sort in Sort},
         named={sort: named[sort] for sort in Sort},
+        alarmed=int(any(named[sort] for sort in HONEST)),
+    )
+
+
+def together(found: Sequence[Found]) -> Found:
+    """Several crowds as one."""
+    return Found(
+        people={sort: sum(one.people[sort] for one in found) for sort in Sort},
+        found={sort: sum(one.found[sort] for one in found) for sort in Sort},
+        named={sort: sum(one.named[sort] for one in found) for sort in Sort},
+        alarmed=sum(one.alarmed for one in found),
     )

@@ -41,6 +41,4 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps({"purpose": purpose, "made": len(made.tasks), "known": made.known}))
         else:
-            self.stdout.write(
-                f"{len(made.tasks)} {purpose} tasks made for {campaign}, {made.known} were there already."
-            )
+            self.stdout.write(f"{len(made.tasks)} {purpose} tasks made for {campaign}; {made.known} there already.")

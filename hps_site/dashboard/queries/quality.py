@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from annotations.models import Campaign, Image, Outcome, Prompt, Task, Vote
+from annotations.models import Image, Outcome, Prompt, Task, Vote
 from annotations.queries.quality import Said, choices_of
 from scoring import agreement, reliability
 from scoring.metrics import Estimate
@@ -84,7 +84,7 @@ def quality_report(said: Sequence[Said]) -> QualityReport:
     )
 
 
-def gold_rows(campaign: Campaign, tasks: Sequence[Task]) -> list[GoldRow]:
+def gold_rows(tasks: Sequence[Task]) -> list[GoldRow]:
     """How each gold or practice task fared with people who are not excluded; one SQL statement."""
     votes = (
         Vote.objects.standing()

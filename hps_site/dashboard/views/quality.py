@@ -45,7 +45,7 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
             (
                 "skipped",
                 _("Most skipped"),
-                _("Perhaps the text says too little, or the images don't load."),
+                _("Perhaps the text says too little."),
                 report.skipped,
             ),
             ("flagged", _("Flagged"), _("Somebody found these broken, offensive or senseless."), report.flagged),
@@ -74,7 +74,7 @@ def gold(request: HttpRequest, slug: str) -> HttpResponse:
                 _("Finished tasks on which five people or more all chose the same image."),
             ),
         ],
-        "rows": gold_rows(campaign, check_tasks(campaign)),
+        "rows": gold_rows(check_tasks(campaign)),
         "offered": offered.select_related("prompt").prefetch_related("candidates__image").order_by("?")[:OFFERED],
     }
     return render(request, "dashboard/people/gold.html", context)
