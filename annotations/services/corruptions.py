@@ -16,7 +16,7 @@ from annotations.services.image_files import ENCODINGS
 from annotations.services.images import read_image, record_images, store_file, unsaved_image
 
 # A copy that differs less from its original (root mean square over all channels, of 255) is not plainly worse.
-LEAST_DIFFERENCE = 10.0
+LEAST_DIFFERENCE = 25.0
 
 Pixels = NDArray[np.uint8]
 
@@ -52,8 +52,8 @@ def corrupted_copies(*, image: Image, count: int, rng: random.Random) -> list[Im
 
 
 def blurred(pixels: Pixels, _rng: np.random.Generator) -> Pixels:
-    """Details of a tenth of the picture are gone."""
-    radius = max(pixels.shape[:2]) / 14
+    """What is smaller than an eighth of the picture is gone."""
+    radius = max(pixels.shape[:2]) / 8
     return np.asarray(Pillow.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
 
 

@@ -26,15 +26,15 @@ GOLD = 40
 FAULTS, FAULTY, FAULT_STRENGTH = ("blur", "noise", "haze"), 0.6, (0.1, 0.5)
 
 
-def open_crowd_campaign(*, tasks: int, votes_per_task: int, seed: int = 0, slug: str = SLUG) -> Campaign:
+def open_crowd_campaign(*, tasks: int, votes_per_task: int, gold_share: float = 0.1, seed: int = 0) -> Campaign:
     """A running campaign of pairs, one drawing of each style, with gold and repeats; synthetic and marked so."""
     campaign = Campaign.objects.create(
-        slug=slug,
+        slug=SLUG,
         name="Test crowd: which drawing is better?",
         question="Which drawing shows the text best?",
         candidates=2,
         votes_per_task=votes_per_task,
-        gold_share=0.1,
+        gold_share=gold_share,
         probe_share=0.12,
         is_synthetic=True,
     )
@@ -90,10 +90,9 @@ def _votes(member: Member, annotator: Annotator, campaign: Campaign, qualities: 
     for slot in slots:
         if slot.token is None or slot.order is None:  # a held claim has both; the types can't say so
             continue
-        images = Image.objects.select_related("generator").in_bulk(slot.order)
-        generators = [images[shown].generator for shown in slot.order]
-        styles = [generator.name if generator else None for generator in generators]
-        answer = member.choose(slot.order, qualities.of(slot.order), styles)
+        images = Image.objects.select_related("generator", "corrupted_from__generator").in_bulk(slot.order)
+        styles = [_style(images[shown]) for shown in slot.order]
+        answer = member.choose(slot.order, qualities.of(slot.order, slot.task.prompt.text), styles)
         record_vote(
             annotator=annotator,
             token=slot.token,
@@ -103,3 +102,9 @@ def _votes(member: Member, annotator: Annotator, campaign: Campaign, qualities: 
             shown_ms=1500,
         )
     return bool(slots)
+
+
+def _style(image: Image) -> str | None:
+    """Of its painter; a worse copy is still in the style of its original."""
+    generator = (image.corrupted_from or image).generator
+    return generator.name if generator else None

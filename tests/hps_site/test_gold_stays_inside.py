@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from annotations.exports import FORMS, export_choices
-from annotations.models import Annotator, Campaign, Candidate, Image, Task, Vote
+from annotations.models import Annotator, Campaign, Candidate, Generator, Image, Task, Vote
 from annotations.queries.quality import choices_of, read_said
 from annotations.services.gold import make_gold
 from annotations.services.tasks import CandidateSet, UnableToCreateTasks, create_tasks
@@ -98,9 +98,7 @@ def seen_through_every_door(campaign: Campaign, folder: Path, capsys) -> dict[st
         "scorers": compare_scorers([campaign], choices),
         "images to score": set(images_of(campaign)),
         "all images to score": set(images_of(None)),
-        "images to label": set(
-            _training_images([*{image.generator for image in Image.objects.all() if image.generator}])
-        ),
+        "images to label": set(_training_images(list(Generator.objects.all()))),
     }
 
 

@@ -1,8 +1,10 @@
 """How good a campaign's votes are, and its tasks with known answers."""
 
+from uuid import UUID
+
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -90,8 +92,8 @@ def make(request: HttpRequest, slug: str, way: str) -> HttpResponse:
     purpose = Task.Purpose.PRACTICE if is_practice else Task.Purpose.GOLD
     try:
         if way == "by-hand":
-            task = get_object_or_404(campaign.tasks, public_id=request.POST.get("task"), purpose=Task.Purpose.REGULAR)
-            expected = get_object_or_404(Image, public_id=request.POST.get("image"))
+            task = get_object_or_404(campaign.tasks, public_id=_id_in(request, "task"), purpose=Task.Purpose.REGULAR)
+            expected = get_object_or_404(Image, public_id=_id_in(request, "image"))
             tasks = [make_gold_of(task=task, expected=expected, purpose=purpose)]
         else:
             count = _count_of(request)
@@ -110,9 +112,17 @@ def make(request: HttpRequest, slug: str, way: str) -> HttpResponse:
 @permission_required("annotations.change_task", raise_exception=True)
 def retire(request: HttpRequest, slug: str) -> HttpResponse:
     """Take a gold task out of use, or back into it."""
-    task = get_object_or_404(Task, campaign__slug=slug, public_id=request.POST.get("task"))
+    task = get_object_or_404(Task, campaign__slug=slug, public_id=_id_in(request, "task"))
     (restore_gold if task.retired_at else retire_gold)(task=task)
     return redirect("dashboard:gold", slug)
+
+
+def _id_in(request: HttpRequest, name: str) -> UUID:
+    """The public id that a form sent; what is no id names nothing that is there."""
+    try:
+        return UUID(request.POST.get(name, ""))
+    except ValueError:
+        raise Http404 from None
 
 
 def _count_of(request: HttpRequest) -> int:

@@ -15,17 +15,17 @@ def many(sorts, seeds, **world):
 
 
 def test_crowds_in_memory_give_up_their_bad_people_and_nobody_else():
-    found = many(CROWD, range(5))
+    found = many(CROWD, range(4))
 
-    assert found.people == {Sort.SKILLED: 60, Sort.MINORITY: 20, Sort.LEFT: 10, Sort.RANDOM: 15, Sort.COLLUDING: 15}
-    assert found.found[Sort.RANDOM] >= 14
-    assert found.found[Sort.COLLUDING] >= 13
-    assert found.found[Sort.LEFT] >= 9
+    assert found.people == {Sort.SKILLED: 48, Sort.MINORITY: 16, Sort.LEFT: 8, Sort.RANDOM: 12, Sort.COLLUDING: 12}
+    assert found.found[Sort.RANDOM] >= 11
+    assert found.found[Sort.COLLUDING] >= 10
+    assert found.found[Sort.LEFT] >= 7
     assert found.false_alarms == 0
 
 
 def test_crowds_of_honest_people_alarm_hardly_ever():
-    found = many({Sort.SKILLED: 16, Sort.MINORITY: 8}, range(100, 112), tasks=120)
+    found = many({Sort.SKILLED: 16, Sort.MINORITY: 8}, range(100, 108), tasks=100)
 
     assert found.alarmed <= 1
     assert found.named[Sort.MINORITY] == 0
@@ -37,16 +37,14 @@ def test_crowds_are_the_same_for_the_same_seed():
 
 @pytest.mark.slow
 @pytest.mark.django_db
-def test_a_crowd_that_votes_through_the_services_gives_up_its_bad_people():
-    sorts = {Sort.SKILLED: 7, Sort.MINORITY: 2, Sort.LEFT: 1, Sort.RANDOM: 1, Sort.COLLUDING: 2}
-    members = crowd(sorts, seed=2)
-    campaign = open_crowd_campaign(tasks=50, votes_per_task=13, seed=2)
+def test_a_crowd_that_votes_through_the_services_gives_up_who_guesses():
+    members = crowd({Sort.SKILLED: 5, Sort.MINORITY: 1, Sort.RANDOM: 1}, seed=2)
+    campaign = open_crowd_campaign(tasks=24, votes_per_task=7, gold_share=0.3, seed=2)
 
     said = vote_as(members, campaign=campaign)
     found = found_in(said, members)
 
     assert {vote.purpose for vote in said} == {"regular", "gold", "probe"}
-    assert sum(vote.purpose == "regular" for vote in said) == 50 * 13
+    assert sum(vote.purpose == "regular" for vote in said) == 24 * 7
     assert found.found[Sort.RANDOM] == 1
-    assert found.found[Sort.COLLUDING] == 2
     assert [found.named[sort] for sort in HONEST] == [0, 0]
