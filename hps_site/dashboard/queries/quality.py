@@ -21,11 +21,10 @@ class Item:
     """A task that stands out."""
 
     prompt: str
-    images: list[Image]
-    votes: list[int]
-    """Choices of each image, in the order of `images`."""
-    others: Counter[str]
-    """What else was said, by outcome."""
+    images: list[tuple[Image, int]]
+    """Each with how often it was chosen."""
+    others: list[tuple[Outcome, int]]
+    """What else was said, and how often."""
     reasons: list[str]
     """Why it was flagged or skipped, where somebody told."""
 
@@ -137,9 +136,11 @@ def _items(shown: dict[TaskName, list[Said]]) -> dict[TaskName, Item]:
     return {
         (prompt, keys): Item(
             prompt=prompts[int(prompt)].text,
-            images=[images[int(key)] for key in keys],
-            votes=[sum(vote.image == key for vote in votes) for key in keys],
-            others=Counter(vote.outcome for vote in votes if vote.image is None),
+            images=[(images[int(key)], sum(vote.image == key for vote in votes)) for key in keys],
+            others=[
+                (Outcome(outcome), count)
+                for outcome, count in Counter(vote.outcome for vote in votes if vote.image is None).items()
+            ],
             reasons=told[prompt, keys],
         )
         for (prompt, keys), votes in shown.items()

@@ -209,10 +209,8 @@ def test_effect_tells_a_new_order_and_the_models_that_learnt_from_the_person():
 
     (of_campaign,) = effect.campaigns
     assert (of_campaign.votes, of_campaign.votes_before, of_campaign.has_new_order) == (40, 70, True)
-    assert [(c.generator, c.rank_before, c.rank_after) for c in of_campaign.changes] == [
-        ("birch", 1, 2),
-        ("alder", 2, 1),
-    ]
+    ranks = [(change.generator, change.rank_before, change.rank_after) for change in of_campaign.changes]
+    assert ranks == [("birch", 1, 2), ("alder", 2, 1)]
     assert [(trained.version, trained.votes, trained.of) for trained in effect.versions] == [(version, 40, 70)]
     assert effect_of(cleo).campaigns == []
 
@@ -252,7 +250,7 @@ def test_quality_shows_the_tasks_that_stand_out(staff):
     report = staff.get(reverse("dashboard:quality", args=[campaign.slug])).context["report"]
 
     assert [item.prompt for item in report.contested] == [split.prompt.text]
-    assert report.contested[0].votes == [2, 2]
+    assert [votes for _image, votes in report.contested[0].images] == [2, 2]
     assert [(item.prompt, item.reasons) for item in report.skipped] == [(skipped.prompt.text, ["no idea"] * 4)]
     assert [(item.prompt, item.reasons) for item in report.flagged] == [(flagged.prompt.text, ["image_broken"])]
 
