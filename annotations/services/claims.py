@@ -27,6 +27,9 @@ NEXT_FREE_SLOT = """
           slot.campaign_id = %(campaign)s
           AND slot.state <> 'done'
           AND (slot.state = 'open' OR slot.lease_until <= statement_timestamp())
+          AND EXISTS (
+              SELECT FROM annotations_task AS task WHERE task.id = slot.task_id AND task.purpose = 'regular'
+          )
           AND NOT EXISTS (
               SELECT FROM annotations_slot AS own
               WHERE own.task_id = slot.task_id AND own.annotator_id = %(annotator)s

@@ -75,7 +75,7 @@ def record_tasks(
         UnableToCreateTasks: a set doesn't fit; nothing is made.
     """
     for number, candidates in enumerate(sets, start=1):
-        check_set(candidates, number)
+        check_set(candidates, number, purpose)
     # Two makers of the same tasks come one after the other; votes, which only refer to the campaign, don't wait.
     Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
     by_hash = {Task.hash_of([image.pk for image in candidates.images]): candidates for candidates in sets}
@@ -108,11 +108,14 @@ def record_tasks(
     return [tasks[Task.hash_of([image.pk for image in candidates.images])] for candidates in sets], new
 
 
-def check_set(candidates: CandidateSet, number: int) -> None:
+def check_set(candidates: CandidateSet, number: int, purpose: Task.Purpose = Task.Purpose.REGULAR) -> None:
     """Lets a set pass that makes a task.
 
+    Only where the answer is known (gold, practice) may an image be of another prompt or a corrupted copy.
+
     Raises:
-        UnableToCreateTasks: the images are too few, too many, twice the same, or not all of the prompt.
+        UnableToCreateTasks: the images are too few, too many, twice the same, or not of the prompt, or a gold task's
+            obvious answer is missing or not one of its images.
     """
     images = candidates.images
     if not MIN_CANDIDATES <= len(images) <= MAX_CANDIDATES:
@@ -121,8 +124,14 @@ def check_set(candidates: CandidateSet, number: int) -> None:
         )
     if len({image.pk for image in images}) < len(images):
         raise UnableToCreateTasks(f"Set {number} holds an image twice.")
+    if purpose in {Task.Purpose.GOLD, Task.Purpose.PRACTICE}:
+        if candidates.expected not in images:
+            raise UnableToCreateTasks(f"Set {number} must name one of its own images as the obvious answer.")
+        return
     if any(image.prompt_id != candidates.prompt.pk for image in images):
         raise UnableToCreateTasks(f"Set {number} holds an image of another prompt than '{candidates.prompt}'.")
+    if any(image.corrupted_from_id for image in images):
+        raise UnableToCreateTasks(f"Set {number} holds a corrupted copy, which only gold tasks may show.")
 
 
 def existing_tasks(campaign: Campaign, purpose: Task.Purpose, hashes: list[str]) -> dict[str, Task]:

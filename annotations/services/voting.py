@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, Vote
 from annotations.queries import voting as queries
+from annotations.services import checks
 from annotations.services.claims import (
     MAX_LIVE_CLAIMS,
     AnnotatorExcluded,
@@ -199,6 +200,8 @@ def _checked(*, outcome: str, image: UUID | None, reason: str, shown_ms: int | N
 
 
 def _record(*, annotator: Annotator, token: UUID, answer: _Answer, key: UUID) -> RecordedVote:
+    # Whoever excludes this person waits for the vote, or the vote for them; after both, nothing is uncounted.
+    annotator = Annotator.objects.select_for_update(no_key=True).get(pk=annotator.pk)
     # The row lock lets all who answer this claim wait for the first; only then is it decided who was first.
     claimed = Slot.objects.select_for_update(of=("self",)).select_related("campaign", "task")
     slot = claimed.filter(token=token, annotator=annotator).first()
@@ -210,8 +213,9 @@ def _record(*, annotator: Annotator, token: UUID, answer: _Answer, key: UUID) ->
     _check_not_excluded(annotator)
     vote = _store(annotator=annotator, slot=slot, answer=answer, key=key)
     Slot.objects.filter(pk=slot.pk).update(state=Slot.State.DONE, lease_until=None)
-    if answer.outcome not in Outcome.judgements():
+    if answer.outcome not in Outcome.judgements() and slot.task.purpose == Task.Purpose.REGULAR:
         _add_extra_slot(slot.task, campaign=slot.campaign)
+    checks.after_vote(vote=vote)
     return RecordedVote(vote=vote, is_new=True)
 
 

@@ -370,7 +370,7 @@ def test_record_vote_still_takes_what_was_held_when_the_campaign_or_the_person_w
 
 def test_record_vote_refuses_people_who_are_excluded() -> None:
     [slot] = claim_slots(annotator=make_annotator(), campaign=make_campaign(), count=1)
-    slot.annotator.state = Annotator.State.EXCLUDED
+    Annotator.objects.update(state=Annotator.State.EXCLUDED)
 
     with pytest.raises(AnnotatorExcluded):
         vote_on(slot)
