@@ -9,7 +9,8 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Slot, Vote
+from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Participation, Slot, Vote
+from annotations.queries import people
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,14 @@ def may_enter(annotator: Annotator | None, campaign: Campaign) -> bool:
     """Whether this person may vote here as far as invitations go.
 
     Who came by an invite of the campaign may, and who already holds or did work in it. Simulated annotators
-    may vote in every synthetic campaign.
+    may vote in every synthetic campaign. People whom a panel sent may vote where it sent them.
     """
+    if annotator is None:
+        return campaign.access == Campaign.Access.OPEN
+    if annotator.source == Annotator.Source.RECRUITED:
+        return annotator.participations.filter(campaign=campaign, recruitment__isnull=False).exists()
     if campaign.access == Campaign.Access.OPEN:
         return True
-    if annotator is None:
-        return False
     if annotator.source == Annotator.Source.SIMULATED and campaign.is_synthetic:
         return True
     if annotator.invite is not None and annotator.invite.campaign_id == campaign.pk:
@@ -176,6 +179,10 @@ def _enterable(annotator: Annotator | None) -> QuerySet[Campaign]:
     is_open = Q(access=Campaign.Access.OPEN)
     if annotator is None:
         return running.filter(is_open)
+    if annotator.source == Annotator.Source.RECRUITED:
+        # They are paid for the work to which their panel sent them, and are offered no other.
+        sent = annotator.participations.filter(recruitment__isnull=False)
+        return running.filter(pk__in=sent.values("campaign"))
     if annotator.source == Annotator.Source.SIMULATED:
         is_open |= Q(is_synthetic=True)
     has_worked = Exists(Slot.objects.filter(annotator=annotator, campaign=OuterRef("pk")))
@@ -188,8 +195,24 @@ def _progress_by_campaign(annotator: Annotator | None, campaigns: list[Campaign]
     if annotator is not None:
         votes = Vote.objects.standing().filter(annotator=annotator, slot__campaign__in=campaigns)
         voted = _counts(votes.values_list("slot__campaign").annotate(Count("pk")))
+        left |= _left_of_those_asked_for(annotator, campaigns, left)
     return {
         campaign.pk: Progress(voted=voted.get(campaign.pk, 0), left=left.get(campaign.pk, 0)) for campaign in campaigns
+    }
+
+
+def _left_of_those_asked_for(annotator: Annotator, campaigns: list[Campaign], left: dict[int, int]) -> dict[int, int]:
+    """How many tasks are left, where a number of votes was asked of the person or their part is over."""
+    parts = Participation.objects.filter(annotator=annotator, campaign__in=campaigns)
+    parts = parts.exclude(state=Participation.State.ACTIVE, recruitment=None).select_related("recruitment")
+    judged = people.judged_by(annotator, campaigns) if parts else {}
+    return {
+        part.campaign_id: min(
+            left.get(part.campaign_id, 0), max(0, part.recruitment.votes_wanted - judged.get(part.campaign_id, 0))
+        )
+        if part.state == Participation.State.ACTIVE and part.recruitment is not None
+        else 0
+        for part in parts
     }
 
 

@@ -9,13 +9,17 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, Vote
+from annotations.queries import people
 from annotations.queries import voting as queries
+from annotations.services import participations
 from annotations.services.claims import (
     MAX_LIVE_CLAIMS,
     AnnotatorExcluded,
     AnnotatorPaused,
     CampaignNotRunning,
+    ConsentNeeded,
     InviteNeeded,
+    PlaceGivenBack,
     VotingRefused,
     claim_slots,
     end_of_lease,
@@ -31,9 +35,11 @@ __all__ = [
     "AnnotatorPaused",
     "CampaignNotRunning",
     "ClaimLost",
+    "ConsentNeeded",
     "FlagReason",
     "InviteNeeded",
     "KeyReused",
+    "PlaceGivenBack",
     "RecordedVote",
     "UndoRefused",
     "VoteRejected",
@@ -210,6 +216,7 @@ def _record(*, annotator: Annotator, token: UUID, answer: _Answer, key: UUID) ->
     Slot.objects.filter(pk=slot.pk).update(state=Slot.State.DONE, lease_until=None)
     if answer.outcome not in Outcome.judgements():
         _add_extra_slot(slot.task, campaign=slot.campaign)
+    participations.after_vote(vote=vote)
     return RecordedVote(vote=vote, is_new=True)
 
 
@@ -267,6 +274,8 @@ def _check_not_excluded(annotator: Annotator) -> None:
 def _check_undoable(*, annotator: Annotator, vote: Vote, campaign: Campaign) -> None:
     if campaign.state == Campaign.State.CLOSED:
         raise UndoRefused(_("This campaign is closed; its votes stand."))
+    if people.is_finished(annotator, campaign):
+        raise UndoRefused(_("Your part is finished; its votes stand."))
     if vote != queries.latest_vote(annotator, campaign):
         raise UndoRefused(_("Only your own latest vote can be undone."))
 
