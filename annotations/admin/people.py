@@ -154,7 +154,7 @@ def link_to_send(recruitment: Recruitment) -> str:
 @admin.register(Participation)
 class ParticipationAdmin(FactAdmin):
     list_display = ["__str__", "campaign", "recruitment", "state", "code", "session_id", "seen_at", "finished_at"]
-    list_filter = ["state", "recruitment", "campaign"]
+    list_filter = ["state", "recruitment__panel", "campaign"]
     list_select_related = ["annotator", "campaign", "recruitment__campaign"]
     search_fields = ["annotator__public_id", "code", "session_id", "study_id"]
     date_hierarchy = "created_at"

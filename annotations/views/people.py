@@ -97,7 +97,7 @@ def my_answers(request: HttpRequest) -> HttpResponse:
 def _ask_about_person(request: HttpRequest, *, campaign: Campaign | None, then: str) -> HttpResponse:
     annotator = queries.annotator_of(request.user)
     told = getattr(annotator, "demographics", None)
-    form = DemographicsForm(request.POST or None, instance=told)
+    form = DemographicsForm(request.POST if request.method == "POST" else None, instance=told)
     if request.method == "POST":
         annotator = annotator or people.annotator_for(request.user)
         if "delete" in request.POST:
@@ -167,7 +167,7 @@ def my_data(request: HttpRequest) -> HttpResponse:
 @never_cache
 def erase_me(request: HttpRequest) -> HttpResponse:
     """The end of an account: asked twice, and not to be undone."""
-    form = ErasureForm(request.POST or None)
+    form = ErasureForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
             erasure.erase_identity(annotator=people.annotator_for(request.user))

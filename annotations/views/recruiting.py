@@ -2,7 +2,7 @@
 
 from urllib.parse import urlencode
 
-from csp.decorators import csp_update
+from csp.decorators import csp_replace
 from django.conf import settings
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse
@@ -48,7 +48,7 @@ def recruit(request: HttpRequest, slug: str, code: str) -> HttpResponse:
 @require_safe
 @never_cache
 @xframe_options_exempt
-@csp_update({"frame-ancestors": list(recruiting.MTURK_SITES), "form-action": list(recruiting.MTURK_SITES)})
+@csp_replace({"frame-ancestors": list(recruiting.MTURK_SITES), "form-action": list(recruiting.MTURK_SITES)})
 def mturk_frame(request: HttpRequest, slug: str, code: str) -> HttpResponse:
     """What MTurk shows in its frame: the way to the task in a tab of its own, and at the end the way to hand in.
 
