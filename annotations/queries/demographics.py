@@ -34,21 +34,22 @@ class DemographicGroups:
 
 
 def demographic_groups(campaign: Campaign) -> list[DemographicGroups]:
-    """Who votes in a campaign, one question at a time; nothing while fewer than ten people have told.
+    """Who votes in a campaign, one question at a time; a question that fewer than ten people answered is left out.
 
-    Of the people who voted here, in the order in which they told, the last few are left out until they are ten:
-    whoever compares the report of today with that of yesterday, or with the list of those who joined meanwhile, learns
-    of ten people at once and of nobody alone. Answers are never crossed with each other.
+    Of the people who voted here and answered, in the order in which they told, the last few are left out until they
+    are ten: whoever compares the report of today with that of yesterday, or with the list of those who joined
+    meanwhile, learns of ten people at once and of nobody alone. Who preferred not to say is not counted, and answers
+    are never crossed with each other.
     """
     has_voted = Vote.objects.standing().filter(annotator=OuterRef("annotator"), slot__campaign=campaign)
-    told = Demographics.objects.filter(Exists(has_voted)).order_by("created_at", "pk").values_list(*QUESTIONS)
-    answers = list(told)
-    answers = answers[: len(answers) // FEWEST * FEWEST]
-    if not answers:
-        return []
-    return [
-        _groups_of(question, Counter(answer[column] for answer in answers)) for column, question in enumerate(QUESTIONS)
-    ]
+    told = Demographics.objects.filter(Exists(has_voted)).order_by("created_at", "pk")
+    people = list(told.values_list(*QUESTIONS))
+    tables = []
+    for column, question in enumerate(QUESTIONS):
+        answers = [answer[column] for answer in people if answer[column]]
+        if whole_tens := len(answers) // FEWEST * FEWEST:
+            tables.append(_groups_of(question, Counter(answers[:whole_tens])))
+    return tables
 
 
 def withhold_small(counts: dict[str, int]) -> tuple[dict[str, int], int]:

@@ -56,6 +56,21 @@ def is_finished(annotator: Annotator, campaign: Campaign) -> bool:
     return Participation.objects.filter(annotator=annotator, campaign=campaign, state__in=FINISHED).exists()
 
 
+def votes_left(annotator: Annotator, campaign: Campaign, *, at_most: int) -> int:
+    """How many votes are still wanted of this person, where their part says so; `at_most` where it does not.
+
+    None is left of a part that is over, one at least of any other.
+    """
+    part = participation_in(annotator, campaign)
+    if part is None:
+        return at_most
+    if part.state in FINISHED:
+        return 0
+    if part.recruitment is None:
+        return at_most
+    return max(1, min(at_most, part.recruitment.votes_wanted - judged_by(annotator, [campaign]).get(campaign.pk, 0)))
+
+
 def consent_hash(campaign: Campaign) -> str:
     """Names the text that people agree to in a campaign as it stands now; empty where there is none."""
     return text_sha256(campaign.consent) if campaign.consent else ""

@@ -115,7 +115,8 @@ def claim_slots(*, annotator: Annotator, campaign: Campaign, count: int) -> list
         raise ValueError(f"Ask for 1 to {MAX_LIVE_CLAIMS} claims, not for {count}.")
     with transaction.atomic():
         lock_claims(annotator)
-        if people.is_finished(annotator, campaign):
+        count = min(count, people.votes_left(annotator, campaign, at_most=count))
+        if count == 0:
             return []
         check_may_vote(annotator=annotator, campaign=campaign)
         _renew_leases(annotator=annotator, campaign=campaign)

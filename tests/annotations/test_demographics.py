@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotations.models import Annotator, Campaign, Demographics, Slot
-from annotations.queries.demographics import Group, demographic_groups, withhold_small
+from annotations.models import Annotator, Campaign, Demographics
+from annotations.queries.demographics import DemographicGroups, Group, demographic_groups, withhold_small
 from annotations.services.demographics import forget, tell
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import make_annotator, make_campaign
@@ -21,14 +21,14 @@ def voters(campaign: Campaign, regions: str) -> list[Annotator]:
     people = []
     for letter in regions:
         person = make_annotator(user=None)
-        tell(annotator=person, region={"A": "asia", "E": "europe", "O": "oceania", "-": ""}[letter])
+        tell(annotator=person, region={"A": "asia", "E": "europe", "F": "africa", "O": "oceania", "-": ""}[letter])
         vote_on(claim_slots(annotator=person, campaign=campaign, count=1)[0])
         people.append(person)
     return people
 
 
 def regions_of(campaign: Campaign) -> tuple[list[tuple[str, int]], int]:
-    table = demographic_groups(campaign)[1]
+    [table] = demographic_groups(campaign)
     assert table.question == "region"
     return [(group.label, group.people) for group in table.groups], table.others
 
@@ -49,10 +49,17 @@ def test_tell_replaces_and_forget_deletes() -> None:
 
 
 def test_groups_of_ten_are_told_and_smaller_ones_together() -> None:
-    campaign = crowd(40)
-    voters(campaign, "A" * 12 + "E" * 16 + "O" * 6 + "-" * 6)
+    campaign = crowd(43)
+    voters(campaign, "-" * 3 + "A" * 11 + "E" * 16 + "O" * 5 + "F" * 8)
 
-    assert regions_of(campaign) == ([("Europe", 16), ("Asia", 12)], 12)
+    assert regions_of(campaign) == ([("Europe", 16), ("Asia", 11)], 13)
+
+
+def test_who_prefers_not_to_say_is_not_counted() -> None:
+    campaign = crowd(20)
+    voters(campaign, "-" * 5 + "A" * 10 + "-" * 5)
+
+    assert regions_of(campaign) == ([("Asia", 10)], 0)
 
 
 def test_nothing_is_told_of_nine_people() -> None:
@@ -89,18 +96,25 @@ def test_only_people_who_voted_here_are_counted() -> None:
     tell(annotator=make_annotator(), region="oceania")
 
     assert regions_of(campaign) == ([("Asia", 10)], 0)
-    assert demographic_groups(other)[1].groups == [Group("Europe", 10)]
+    assert demographic_groups(other)[0].groups == [Group("Europe", 10)]
 
 
-def test_nothing_is_crossed_and_the_database_is_asked_once(django_assert_num_queries) -> None:
-    campaign = crowd(10)
-    voters(campaign, "A" * 10)
+def test_each_question_stands_alone_and_the_database_is_asked_once(django_assert_num_queries) -> None:
+    campaign = crowd(20)
+    for number in range(20):
+        person = make_annotator(user=None)
+        tell(
+            annotator=person, gender="woman" if number % 2 else "man", design_experience="hobby" if number < 15 else ""
+        )
+        vote_on(claim_slots(annotator=person, campaign=campaign, count=1)[0])
 
     with django_assert_num_queries(1):
         tables = demographic_groups(campaign)
 
-    assert [table.question for table in tables] == ["age", "region", "gender", "experience in design or art"]
-    assert Slot.objects.filter(state="done").count() == 10
+    assert tables == [
+        DemographicGroups("gender", [Group("man", 10), Group("woman", 10)], 0),
+        DemographicGroups("experience in design or art", [Group("as a hobby", 10)], 0),
+    ]
 
 
 @given(st.dictionaries(st.sampled_from("abcdefg"), st.integers(min_value=1, max_value=40)))

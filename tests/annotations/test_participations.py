@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from annotations.models import Annotator, Campaign, Participation, Slot, Task, Vote
+from annotations.models import Annotator, Campaign, Participation, Recruitment, Slot, Task, Vote
 from annotations.queries import people as people_queries
 from annotations.queries import voting as queries
 from annotations.services.participations import UnableToFinish, finish, give_back, participation_of
@@ -79,14 +79,25 @@ def test_the_last_vote_that_was_wanted_completes_with_the_code() -> None:
 
 def test_who_has_completed_gets_no_more_work_and_holds_none() -> None:
     campaign = make_campaign(tasks=6)
-    part = recruited(campaign, votes_wanted=1)
+    part = recruited(campaign, votes_wanted=3)
     first, *_others = claim_slots(annotator=part.annotator, campaign=campaign, count=3)
+    Recruitment.objects.update(votes_wanted=1)
 
     vote_on(first)
 
     assert Slot.objects.filter(state="leased").count() == 0
     assert claim_slots(annotator=part.annotator, campaign=campaign, count=3) == []
     assert queries.progress_of(part.annotator, campaign) == queries.Progress(voted=1, left=0)
+
+
+def test_nobody_is_given_more_work_than_is_wanted_of_them() -> None:
+    campaign = make_campaign(tasks=9)
+    part = recruited(campaign, votes_wanted=3)
+
+    assert len(claim_slots(annotator=part.annotator, campaign=campaign, count=5)) == 3
+    vote(part)
+    vote(part, "skip")
+    assert len(claim_slots(annotator=part.annotator, campaign=campaign, count=5)) == 2
 
 
 def test_progress_counts_up_to_what_was_asked_for() -> None:
