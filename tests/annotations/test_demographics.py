@@ -103,9 +103,8 @@ def test_each_question_stands_alone_and_the_database_is_asked_once(django_assert
     campaign = crowd(20)
     for number in range(20):
         person = make_annotator(user=None)
-        tell(
-            annotator=person, gender="woman" if number % 2 else "man", design_experience="hobby" if number < 15 else ""
-        )
+        experience = "hobby" if number < 15 else ""
+        tell(annotator=person, gender="woman" if number % 2 else "man", design_experience=experience)
         vote_on(claim_slots(annotator=person, campaign=campaign, count=1)[0])
 
     with django_assert_num_queries(1):
