@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef
+from django.db.models import CharField, Exists, OuterRef
 
 from annotations.models import Campaign, Demographics, Vote
 
@@ -67,7 +67,8 @@ def withhold_small(counts: dict[str, int]) -> tuple[dict[str, int], int]:
 
 def _groups_of(question: str, counts: Counter[str]) -> DemographicGroups:
     field = Demographics._meta.get_field(question)
-    labels = dict(field.choices or [])
+    assert isinstance(field, CharField)
+    labels = dict(field.flatchoices)
     told, rest = withhold_small(counts)
     largest_first = sorted(told.items(), key=lambda group: (-group[1], group[0]))
     return DemographicGroups(

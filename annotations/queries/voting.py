@@ -84,20 +84,21 @@ def annotator_of(user: AbstractBaseUser | AnonymousUser) -> Annotator | None:
 def may_enter(annotator: Annotator | None, campaign: Campaign) -> bool:
     """Whether this person may vote here as far as invitations go.
 
-    Who came by an invite of the campaign may, and who already holds or did work in it. Simulated annotators
-    may vote in every synthetic campaign. People whom a panel sent may vote where it sent them.
+    Who came by an invite of the campaign may, who was sent by a panel, and who already holds or did work in it.
+    Simulated annotators may vote in every synthetic campaign. Recruited people are paid for the work to which their
+    panel sent them: campaigns that are open to all are not for them.
     """
-    if annotator is None:
-        return campaign.access == Campaign.Access.OPEN
-    if annotator.source == Annotator.Source.RECRUITED:
-        return annotator.participations.filter(campaign=campaign, recruitment__isnull=False).exists()
-    if campaign.access == Campaign.Access.OPEN:
+    is_recruited = annotator is not None and annotator.source == Annotator.Source.RECRUITED
+    if campaign.access == Campaign.Access.OPEN and not is_recruited:
         return True
+    if annotator is None:
+        return False
     if annotator.source == Annotator.Source.SIMULATED and campaign.is_synthetic:
         return True
     if annotator.invite is not None and annotator.invite.campaign_id == campaign.pk:
         return True
-    return Slot.objects.filter(annotator=annotator, campaign=campaign).exists()
+    was_sent = annotator.participations.filter(campaign=campaign, recruitment__isnull=False)
+    return was_sent.exists() or Slot.objects.filter(annotator=annotator, campaign=campaign).exists()
 
 
 def offers_for(annotator: Annotator | None) -> list[CampaignOffer]:
@@ -179,14 +180,14 @@ def _enterable(annotator: Annotator | None) -> QuerySet[Campaign]:
     is_open = Q(access=Campaign.Access.OPEN)
     if annotator is None:
         return running.filter(is_open)
-    if annotator.source == Annotator.Source.RECRUITED:
-        # They are paid for the work to which their panel sent them, and are offered no other.
-        sent = annotator.participations.filter(recruitment__isnull=False)
-        return running.filter(pk__in=sent.values("campaign"))
     if annotator.source == Annotator.Source.SIMULATED:
         is_open |= Q(is_synthetic=True)
+    was_sent = Exists(annotator.participations.filter(campaign=OuterRef("pk"), recruitment__isnull=False))
     has_worked = Exists(Slot.objects.filter(annotator=annotator, campaign=OuterRef("pk")))
-    return running.filter(is_open | Q(invites=annotator.invite_id) & Q(invites__isnull=False) | has_worked).distinct()
+    is_theirs = Q(invites=annotator.invite_id) & Q(invites__isnull=False) | was_sent | has_worked
+    if annotator.source != Annotator.Source.RECRUITED:
+        is_theirs |= is_open
+    return running.filter(is_theirs).distinct()
 
 
 def _progress_by_campaign(annotator: Annotator | None, campaigns: list[Campaign]) -> dict[int, Progress]:

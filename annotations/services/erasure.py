@@ -33,7 +33,7 @@ def erase_identity(*, annotator: Annotator, by: AbstractBaseUser | None = None, 
     with transaction.atomic():
         lock_claims(annotator)
         annotator = Annotator.objects.select_for_update(no_key=True).get(pk=annotator.pk)
-        user = User.objects.filter(pk=annotator.user_id).first()
+        user = User.objects.filter(annotator=annotator).first()
         if user is not None and (user.is_staff or user.is_superuser):
             raise UnableToErase(_("This account runs the site. Take its staff status away first."))
         release_claims(annotator=annotator)

@@ -62,8 +62,11 @@ def read_arrival(*, recruitment: Recruitment, given: Mapping[str, str]) -> Arriv
     """
     if recruitment.panel == Recruitment.Panel.MTURK and given.get(recruitment.session_parameter) == MTURK_PREVIEW:
         return Arrival(person="", is_preview=True)
-    names = (recruitment.person_parameter, recruitment.study_parameter, recruitment.session_parameter)
-    return Arrival(*(_id_in(given, name) if name else "" for name in names))
+    return Arrival(
+        person=_id_in(given, recruitment.person_parameter),
+        study=_id_in(given, recruitment.study_parameter),
+        session=_id_in(given, recruitment.session_parameter),
+    )
 
 
 def enter(*, recruitment: Recruitment, arrival: Arrival) -> Participation:
@@ -100,6 +103,8 @@ def check_open(recruitment: Recruitment) -> None:
     """Raise what keeps a recruitment from letting anybody new in, places apart."""
     if not recruitment.is_active:
         raise RecruitmentOver(_("Nobody is wanted for this study any longer. Please return your place there."))
+    if recruitment.campaign.state == Campaign.State.DRAFT:
+        raise RecruitmentOver(_("This study has not begun yet. Please return your place there, or come back later."))
     if recruitment.campaign.state == Campaign.State.CLOSED:
         raise CampaignOver(_("This study has ended. Please return your place there."))
 
@@ -140,6 +145,9 @@ def mturk_submit_address(given: str) -> str:
 
 
 def _id_in(given: Mapping[str, str], name: str) -> str:
+    """The id in a parameter; empty where the panel has no such parameter."""
+    if not name:
+        return ""
     value = given.get(name, "").strip()
     if not value:
         raise IdsRejected(_("The address lacks %(name)s. Please open the link from your panel.") % {"name": name})

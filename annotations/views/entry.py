@@ -77,7 +77,7 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
     annotator = queries.annotator_of(request.user)
     is_allowed = queries.may_enter(annotator, campaign)
     part = people_queries.part_in(annotator, campaign)
-    participation = part and part.participation
+    participation = part.participation if part is not None else None
     context = {
         "campaign": campaign,
         "part": part,
@@ -100,7 +100,7 @@ def done(request: HttpRequest, slug: str) -> HttpResponse:
     annotator = queries.annotator_of(request.user)
     others = [offer for offer in queries.offers_for(annotator) if offer.campaign != campaign and offer.mine.left]
     part = people_queries.part_in(annotator, campaign)
-    participation = part and part.participation
+    participation = part.participation if part is not None else None
     recruitment = participation and participation.recruitment
     context = {
         "campaign": campaign,

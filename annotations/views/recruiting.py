@@ -1,5 +1,8 @@
 """The links by which panels send people."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 from urllib.parse import urlencode
 
 from csp.decorators import csp_replace
@@ -20,20 +23,33 @@ from annotations.views.entry import MODEL_BACKEND
 from annotations.views.people import next_step
 
 
+def keeps_ids_to_itself(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page whose address holds a person's id: what it loads and links to is told the site alone."""
+
+    @wraps(view)
+    def wrapped(*args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(*args, **kwargs)
+        response["Referrer-Policy"] = "strict-origin"
+        return response
+
+    return wrapped
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
+@keeps_ids_to_itself
 def recruit(request: HttpRequest, slug: str, code: str) -> HttpResponse:
     """A welcome, and a button that takes a place and lets the person in. Opening the link alone changes nothing."""
     recruitment = _recruitment(slug, code)
-    context = {"recruitment": recruitment, "campaign": recruitment.campaign}
+    context: dict[str, Any] = {"recruitment": recruitment, "campaign": recruitment.campaign}
     try:
         arrival = recruiting.read_arrival(recruitment=recruitment, given=request.GET)
         if arrival.is_preview:
             return render(request, "annotations/recruit.html", {**context, "is_preview": True})
         if request.method == "POST":
-            part = recruiting.enter(recruitment=recruitment, arrival=arrival)
-            login(request, part.annotator.user, backend=MODEL_BACKEND)
-            return redirect(next_step(part.annotator, recruitment.campaign))
+            annotator = recruiting.enter(recruitment=recruitment, arrival=arrival).annotator
+            login(request, annotator.user, backend=MODEL_BACKEND)
+            return redirect(next_step(annotator, recruitment.campaign))
         part = recruiting.part_of_person(recruitment=recruitment, person=arrival.person)
         if part is None or part.state == Participation.State.RETURNED:
             recruiting.check_open(recruitment)
@@ -47,6 +63,7 @@ def recruit(request: HttpRequest, slug: str, code: str) -> HttpResponse:
 
 @require_safe
 @never_cache
+@keeps_ids_to_itself
 @xframe_options_exempt
 @csp_replace({"frame-ancestors": list(recruiting.MTURK_SITES), "form-action": list(recruiting.MTURK_SITES)})
 def mturk_frame(request: HttpRequest, slug: str, code: str) -> HttpResponse:
@@ -58,7 +75,7 @@ def mturk_frame(request: HttpRequest, slug: str, code: str) -> HttpResponse:
     recruitment = _recruitment(slug, code)
     if recruitment.panel != Recruitment.Panel.MTURK:
         return redirect(recruitment)
-    context = {"recruitment": recruitment, "campaign": recruitment.campaign}
+    context: dict[str, Any] = {"recruitment": recruitment, "campaign": recruitment.campaign}
     try:
         arrival = recruiting.read_arrival(recruitment=recruitment, given=request.GET)
     except UnableToJoin as problem:

@@ -12,6 +12,7 @@ from annotations.services.demographics import forget, tell
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import make_annotator, make_campaign
 from tests.annotations.test_voting import vote_on
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +136,26 @@ def test_withhold_small_tells_all_where_nothing_is_small(answers: list[str]) -> 
     counts = {answer: people for answer, people in Counter(answers).items() if people >= 10}
 
     assert withhold_small(counts) == (counts, 0)
+
+
+def test_no_other_module_reads_what_people_told_of_themselves() -> None:
+    """Neither exports, nor the admin, nor reports, nor training."""
+    paths = [path for room in ("annotations", "hps_site", "worker", "scoring") for path in (ROOT / room).rglob("*.py")]
+    readers = {
+        str(path.relative_to(ROOT))
+        for path in paths
+        if "demographic" in path.read_text().lower() and "migrations" not in path.parts
+    }
+
+    assert readers == {
+        "annotations/forms.py",
+        "annotations/models/__init__.py",
+        "annotations/models/people.py",
+        "annotations/queries/demographics.py",
+        "annotations/queries/people.py",
+        "annotations/services/demographics.py",
+        "annotations/services/erasure.py",
+        "annotations/views/entry.py",
+        "annotations/views/people.py",
+        "hps_site/dashboard/views/reports.py",
+    }

@@ -55,6 +55,13 @@ def test_recruit_welcomes_and_changes_nothing_before_the_button() -> None:
     assert (Annotator.objects.count(), Participation.objects.count(), User.objects.count()) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("page", ["", "mturk/"])
+def test_the_ids_in_the_address_are_told_to_nobody(page: str) -> None:
+    recruitment = make_recruitment(make_campaign(), panel="mturk")
+
+    assert Client().get(address(recruitment, page))["Referrer-Policy"] == "strict-origin"
+
+
 def test_recruit_lets_in_without_a_password_and_is_safe_on_reload_and_on_another_device() -> None:
     campaign = make_campaign(access=Campaign.Access.INVITED)
     recruitment = make_recruitment(campaign, places=1)
@@ -290,7 +297,7 @@ def test_done_gives_who_was_screened_out_their_own_code() -> None:
 
     text = text_of(client.get(f"/c/{campaign.slug}/done/"))
 
-    assert "Nothing more is asked of you" in text
+    assert "nothing more is asked of you" in text
     assert "0UT" in text
     assert "C0DE" not in text
 

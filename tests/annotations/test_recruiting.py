@@ -197,6 +197,7 @@ def test_enter_knows_a_person_of_prolific_in_another_campaign() -> None:
     [
         ({"is_active": False}, "running", RecruitmentOver),
         ({}, "closed", CampaignOver),
+        ({}, "draft", RecruitmentOver),
         ({"places": 0}, "running", NoPlaceLeft),
     ],
 )
