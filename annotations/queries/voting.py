@@ -9,7 +9,8 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Slot, Task, Vote
+from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Participation, Slot, Task, Vote
+from annotations.queries import people
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,12 @@ def annotator_of(user: AbstractBaseUser | AnonymousUser) -> Annotator | None:
 def may_enter(annotator: Annotator | None, campaign: Campaign) -> bool:
     """Whether this person may vote here as far as invitations go.
 
-    Who came by an invite of the campaign may, and who already holds or did work in it. Simulated annotators
-    may vote in every synthetic campaign.
+    Who came by an invite of the campaign may, who was sent by a panel, and who already holds or did work in it.
+    Simulated annotators may vote in every synthetic campaign. Recruited people are paid for the work to which their
+    panel sent them: campaigns that are open to all are not for them.
     """
-    if campaign.access == Campaign.Access.OPEN:
+    is_recruited = annotator is not None and annotator.source == Annotator.Source.RECRUITED
+    if campaign.access == Campaign.Access.OPEN and not is_recruited:
         return True
     if annotator is None:
         return False
@@ -97,7 +100,8 @@ def may_enter(annotator: Annotator | None, campaign: Campaign) -> bool:
         return True
     if annotator.invite is not None and annotator.invite.campaign_id == campaign.pk:
         return True
-    return Slot.objects.filter(annotator=annotator, campaign=campaign).exists()
+    was_sent = annotator.participations.filter(campaign=campaign, recruitment__isnull=False)
+    return was_sent.exists() or Slot.objects.filter(annotator=annotator, campaign=campaign).exists()
 
 
 def offers_for(annotator: Annotator | None) -> list[CampaignOffer]:
@@ -181,8 +185,12 @@ def _enterable(annotator: Annotator | None) -> QuerySet[Campaign]:
         return running.filter(is_open)
     if annotator.source == Annotator.Source.SIMULATED:
         is_open |= Q(is_synthetic=True)
+    was_sent = Exists(annotator.participations.filter(campaign=OuterRef("pk"), recruitment__isnull=False))
     has_worked = Exists(Slot.objects.filter(annotator=annotator, campaign=OuterRef("pk")))
-    return running.filter(is_open | Q(invites=annotator.invite_id) & Q(invites__isnull=False) | has_worked).distinct()
+    is_theirs = Q(invites=annotator.invite_id) & Q(invites__isnull=False) | was_sent | has_worked
+    if annotator.source != Annotator.Source.RECRUITED:
+        is_theirs |= is_open
+    return running.filter(is_theirs).distinct()
 
 
 def _progress_by_campaign(annotator: Annotator | None, campaigns: list[Campaign]) -> dict[int, Progress]:
@@ -192,6 +200,7 @@ def _progress_by_campaign(annotator: Annotator | None, campaigns: list[Campaign]
         votes = Vote.objects.standing().filter(annotator=annotator, slot__campaign__in=campaigns)
         work = votes.exclude(task__purpose=Task.Purpose.PRACTICE)
         voted = _counts(work.values_list("slot__campaign").annotate(Count("pk")))
+        left |= _left_of_those_asked_for(annotator, campaigns, left)
     return {
         campaign.pk: _capped(campaign, Progress(voted=voted.get(campaign.pk, 0), left=left.get(campaign.pk, 0)))
         for campaign in campaigns
@@ -202,6 +211,21 @@ def _capped(campaign: Campaign, progress: Progress) -> Progress:
     if campaign.votes_per_person is None:
         return progress
     return replace(progress, left=min(progress.left, max(0, campaign.votes_per_person - progress.voted)))
+
+
+def _left_of_those_asked_for(annotator: Annotator, campaigns: list[Campaign], left: dict[int, int]) -> dict[int, int]:
+    """How many tasks are left, where a number of votes was asked of the person or their part is over."""
+    parts = Participation.objects.filter(annotator=annotator, campaign__in=campaigns)
+    parts = parts.exclude(state=Participation.State.ACTIVE, recruitment=None).select_related("recruitment")
+    judged = people.judged_by(annotator, campaigns) if parts else {}
+    return {
+        part.campaign_id: min(
+            left.get(part.campaign_id, 0), max(0, part.recruitment.votes_wanted - judged.get(part.campaign_id, 0))
+        )
+        if part.state == Participation.State.ACTIVE and part.recruitment is not None
+        else 0
+        for part in parts
+    }
 
 
 def _claimable_tasks(annotator: Annotator | None, campaigns: list[Campaign]) -> dict[int, int]:

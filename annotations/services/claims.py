@@ -9,7 +9,8 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from annotations.models import Annotator, Campaign, Slot, Task
+from annotations.models import Annotator, Campaign, Participation, Slot, Task
+from annotations.queries import people
 from annotations.queries import voting as queries
 from annotations.services.checks import deal_check
 from annotations.services.draws import Draw, draw_matchups
@@ -129,6 +130,14 @@ class CapReached(VotingRefused):
     code = "cap_reached"
 
 
+class ConsentNeeded(VotingRefused):
+    code = "consent_needed"
+
+
+class PlaceGivenBack(VotingRefused):
+    code = "place_given_back"
+
+
 def claim_slots(*, annotator: Annotator, campaign: Campaign, count: int) -> list[Slot]:
     """The work in this person's hands, topped up to `count` live claims; asking twice gives the same work.
 
@@ -140,17 +149,22 @@ def claim_slots(*, annotator: Annotator, campaign: Campaign, count: int) -> list
         count: how many claims are wanted, 1 to 5.
 
     Returns:
-        At most `count` leased slots, fewer or none when nothing is left; prompt and task are loaded.
+        At most `count` leased slots, fewer or none when nothing is left or nothing more is wanted of this person;
+        prompt and task are loaded.
 
     Raises:
         ValueError: count is not within 1 to 5.
-        CampaignNotRunning, AnnotatorPaused, AnnotatorExcluded, InviteNeeded: this person may not vote here now.
+        CampaignNotRunning, AnnotatorPaused, AnnotatorExcluded, InviteNeeded, ConsentNeeded, PlaceGivenBack: this
+            person may not vote here now.
         CapReached: this person gave all the votes that the campaign takes of one person.
     """
     if not 1 <= count <= MAX_LIVE_CLAIMS:
         raise ValueError(f"Ask for 1 to {MAX_LIVE_CLAIMS} claims, not for {count}.")
     with transaction.atomic():
         lock_claims(annotator)
+        count = min(count, people.votes_left(annotator, campaign, at_most=count))
+        if count == 0:
+            return []
         check_may_vote(annotator=annotator, campaign=campaign)
         _renew_leases(annotator=annotator, campaign=campaign)
         for _missing in range(_claims_missing(annotator=annotator, campaign=campaign, count=count)):
@@ -211,6 +225,11 @@ def check_may_vote(*, annotator: Annotator, campaign: Campaign) -> None:
         raise CampaignNotRunning(_("This campaign takes no votes at the moment. Please come back later."))
     if not queries.may_enter(annotator, campaign):
         raise InviteNeeded(_("This campaign is by invitation. Please open the invite link that you were sent."))
+    part = people.participation_in(annotator, campaign)
+    if people.lacks_consent(part, campaign):
+        raise ConsentNeeded(_("Before you go on, please read what taking part means, and say whether you agree."))
+    if part is not None and part.state == Participation.State.RETURNED:
+        raise PlaceGivenBack(_("Your place was given to somebody else. To come back, open the link that brought you."))
 
 
 def end_of_lease(campaign: Campaign) -> CombinedExpression:

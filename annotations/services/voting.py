@@ -9,15 +9,18 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, Vote
+from annotations.queries import people
 from annotations.queries import voting as queries
-from annotations.services import checks
+from annotations.services import checks, participations
 from annotations.services.claims import (
     MAX_LIVE_CLAIMS,
     AnnotatorExcluded,
     AnnotatorPaused,
     CampaignNotRunning,
     CapReached,
+    ConsentNeeded,
     InviteNeeded,
+    PlaceGivenBack,
     VotingRefused,
     claim_slots,
     end_of_lease,
@@ -34,9 +37,11 @@ __all__ = [
     "CampaignNotRunning",
     "CapReached",
     "ClaimLost",
+    "ConsentNeeded",
     "FlagReason",
     "InviteNeeded",
     "KeyReused",
+    "PlaceGivenBack",
     "RecordedVote",
     "UndoRefused",
     "VoteRejected",
@@ -216,6 +221,7 @@ def _record(*, annotator: Annotator, token: UUID, answer: _Answer, key: UUID) ->
     if answer.outcome not in Outcome.judgements() and slot.task.purpose == Task.Purpose.REGULAR:
         _add_extra_slot(slot.task, campaign=slot.campaign)
     checks.after_vote(vote=vote)
+    participations.after_vote(vote=vote)
     return RecordedVote(vote=vote, is_new=True)
 
 
@@ -273,6 +279,8 @@ def _check_not_excluded(annotator: Annotator) -> None:
 def _check_undoable(*, annotator: Annotator, vote: Vote, campaign: Campaign) -> None:
     if campaign.state == Campaign.State.CLOSED:
         raise UndoRefused(_("This campaign is closed; its votes stand."))
+    if people.is_finished(annotator, campaign):
+        raise UndoRefused(_("Your part is finished; its votes stand."))
     if vote != queries.latest_vote(annotator, campaign):
         raise UndoRefused(_("Only your own latest vote can be undone."))
 

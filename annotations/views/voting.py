@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotations.forms import VoteForm
 from annotations.models import Annotator, Campaign
+from annotations.queries import people as people_queries
 from annotations.queries import voting as queries
 from annotations.services import people, voting
 from annotations.views.campaigns import campaign_for
@@ -31,6 +32,8 @@ def vote(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST":
         return _vote_and_go_on(request, campaign)
     annotator = queries.annotator_of(request.user)
+    if people_queries.lacks_consent(people_queries.participation_in(annotator, campaign), campaign):
+        return redirect("annotations:consent", slug=slug)
     slots = list(queries.live_slots(annotator, campaign)) if annotator else []
     progress = queries.progress_of(annotator, campaign)
     if not slots and (progress.left == 0 or not campaign.is_running):
@@ -82,6 +85,8 @@ def _vote_and_go_on(request: HttpRequest, campaign: Campaign) -> HttpResponse:
         _record(request, annotator)
     try:
         slots = voting.claim_slots(annotator=annotator, campaign=campaign, count=1)
+    except voting.ConsentNeeded:
+        return redirect("annotations:consent", slug=campaign.slug)
     except voting.VotingRefused as refusal:
         messages.warning(request, str(refusal))
         return redirect(campaign)
