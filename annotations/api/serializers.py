@@ -41,6 +41,10 @@ class ClaimsAfterUndo(Claims):
     last_vote = serializers.UUIDField(allow_null=True)
 
 
+class Kept(serializers.Serializer[Any]):
+    kept = serializers.IntegerField(help_text="Claims that now last a full lease again.")
+
+
 class Released(serializers.Serializer[Any]):
     released = serializers.IntegerField()
 

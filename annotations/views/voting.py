@@ -127,6 +127,7 @@ def _tell_of_practice(request: HttpRequest, vote: Vote, *, is_over: bool) -> Non
 def _addresses(campaign: Campaign) -> dict[str, str]:
     return {
         "claims": reverse("api-claims", args=[campaign.slug]),
+        "heartbeat": reverse("api-heartbeat", args=[campaign.slug]),
         "release": reverse("api-release", args=[campaign.slug]),
         "progress": reverse("api-progress", args=[campaign.slug]),
         "votes": reverse("api-votes"),

@@ -77,6 +77,7 @@ def texts() -> dict[str, str]:
         ),
         "not_taken": _("A vote was not taken: {detail}"),
         "login": _("You are logged out. Log in again to send your votes."),
+        "seconds": _("{n} s"),
         "too_early": _("Please look a little longer: this can be said in {n} s."),
         "tie_ready": _("That there is no clear winner can be said now."),
         "practice_right": _("Right: image {n} is the better one."),

@@ -96,8 +96,11 @@ function isUndoEverywhere(event) {
   return (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && keyOf(event) === "z";
 }
 
+/** A dialog that was just closed keeps the focus until the next frame. */
 function isTyping(target) {
-  return target instanceof Element && Boolean(target.closest("input, textarea, select, [contenteditable], dialog"));
+  if (!(target instanceof Element)) return false;
+  const dialog = target.closest("dialog");
+  return dialog ? dialog.open : Boolean(target.closest("input, textarea, select, [contenteditable]"));
 }
 
 function read(name) {

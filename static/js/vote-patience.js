@@ -6,8 +6,8 @@ export class Patience {
   #timer = null;
 
   /** buttons: those that wait; shownMs(): how long the images have been in sight; onReady(): they may be pressed now. */
-  constructor({ buttons, afterMs, shownMs, onReady }) {
-    Object.assign(this, { buttons: afterMs ? [...buttons] : [], afterMs, shownMs, onReady });
+  constructor({ buttons, afterMs, texts, shownMs, onReady }) {
+    Object.assign(this, { buttons: afterMs ? [...buttons] : [], afterMs, texts, shownMs, onReady });
   }
 
   /** Whole seconds until the buttons may be pressed; 0 when they may. */
@@ -39,7 +39,7 @@ export class Patience {
     for (const button of this.buttons) {
       const count = button.querySelector("[data-late-count]");
       count.hidden = this.secondsLeft === 0;
-      count.textContent = this.secondsLeft;
+      count.textContent = this.texts.seconds.replace("{n}", this.secondsLeft);
       if (this.secondsLeft) button.setAttribute("aria-disabled", "true");
       else button.removeAttribute("aria-disabled");
     }

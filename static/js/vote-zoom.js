@@ -103,7 +103,7 @@ export class Zoom {
     this.find("picks").replaceChildren(
       ...numbers.map((n) => {
         const button = pick.cloneNode(true).firstElementChild;
-        button.querySelector("span").textContent = this.texts.image.replace("{n}", n);
+        button.textContent = this.texts.image.replace("{n}", n);
         button.addEventListener("click", () => this.#pick(n - 1));
         return button;
       }),
@@ -171,7 +171,7 @@ export class Zoom {
 
   /** Keys of this view; with shortcuts off, only those that are no characters. */
   #onKey(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!this.dialog.open || event.altKey || event.ctrlKey || event.metaKey) return;
     const key = keyOf(event);
     const arrows = { ArrowLeft: [MOVE_PX, 0], ArrowRight: [-MOVE_PX, 0], ArrowUp: [0, MOVE_PX], ArrowDown: [0, -MOVE_PX] };
     if (key in arrows) this.#drag(...arrows[key]);

@@ -13,7 +13,6 @@ import { pointOf, Zoom } from "./vote-zoom.js";
 const BLIND_MS = 120; // nobody chooses this soon: it is the end of the press before
 const DOUBLE_CLICK_MS = 500;
 const RETRY_MS = 2000;
-const HEARTBEAT_MS = 300_000; // at least so often, and three times within a lease
 const VIBRATION_MS = 10;
 const MAY_FINISH = ["campaign_not_running", "cap_reached"]; // what one holds may still be answered
 
@@ -29,6 +28,7 @@ const stage = new Stage(root, { keys, texts, onShown });
 const patience = new Patience({
   buttons: root.querySelectorAll("[data-late]"),
   afterMs: screen.tie_after_ms,
+  texts,
   shownMs: () => stage.shownMs,
   onReady: () => says.quietly(texts.tie_ready),
 });
@@ -94,7 +94,7 @@ function listen() {
   find("open-help").addEventListener("click", () => help.open());
   find("open-zoom").addEventListener("click", () => zoom.open());
   find("open-flicker").addEventListener("click", () => zoom.open({ isFlicker: true }));
-  setInterval(keepClaims, Math.min((screen.lease_seconds * 1000) / 3, HEARTBEAT_MS));
+  setInterval(keepClaims, (screen.lease_seconds * 1000) / 3);
   const flag = find("flag");
   flag.addEventListener("keydown", (event) => event.key === "Escape" && flag.open && toggleFlag(flag));
   document.addEventListener("click", (event) => !flag.contains(event.target) && (flag.open = false));
@@ -230,6 +230,7 @@ async function onRecorded(entry, vote) {
 async function onRefused(entry, error) {
   said = said.filter((past) => past.entry !== entry);
   await countAnew();
+  if (error.code in screen.ways_on) return refuse(error);
   says.toast(error.code === "claim_lost" ? texts.claim_lost : texts.not_taken.replace("{detail}", error.message));
   await goOn();
 }
@@ -310,7 +311,7 @@ function onShown() {
 /** Whoever thinks for long keeps the images they look at. */
 function keepClaims() {
   if (document.hidden || isStopped || !deck.cards.length) return;
-  post(addresses.claims, { count: Math.min(5, deck.cards.length) }).catch(() => {});
+  post(addresses.heartbeat).catch(() => {});
 }
 
 /** Who was away for so long that others may have been given the images begins with what the server has now. */
