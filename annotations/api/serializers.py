@@ -106,7 +106,7 @@ class MyVote(serializers.ModelSerializer[Vote]):
     @extend_schema_field(Feedback(allow_null=True))
     def get_feedback(self, vote: Vote) -> dict[str, Any] | None:
         feedback = feedback_on(vote)
-        return feedback and Feedback(feedback).data
+        return None if feedback is None else dict(Feedback(feedback).data)
 
 
 class StaffVote(MyVote):

@@ -209,14 +209,15 @@ def _claimable_tasks(annotator: Annotator | None, campaigns: list[Campaign]) -> 
     """Tasks with a slot that is free, or held by this person; without those they answered or undid."""
     is_free = Q(state=Slot.State.OPEN) | Q(state=Slot.State.LEASED, lease_until__lte=Now())
     slots = Slot.objects.filter(campaign__in=campaigns).exclude(state=Slot.State.DONE)
-    has_hidden_image = Candidate.objects.filter(task=OuterRef("task"), image__is_hidden=True)
-    is_claimable = is_free & ~Exists(has_hidden_image)
+    is_unwanted = Q(image__is_hidden=True)
+    if annotator is not None:
+        is_unwanted |= Q(image__in=flagged_images(annotator))
+    is_claimable = is_free & ~Exists(Candidate.objects.filter(is_unwanted, task=OuterRef("task")))
     if annotator is not None:
         own_slot = Slot.objects.filter(task=OuterRef("task"), annotator=annotator)
         own_vote = Vote.objects.filter(task=OuterRef("task"), annotator=annotator)
-        has_flagged_image = Candidate.objects.filter(task=OuterRef("task"), image__in=flagged_images(annotator))
         is_held = Q(state=Slot.State.LEASED, annotator=annotator)
-        is_claimable = is_held | is_claimable & ~Exists(own_slot) & ~Exists(own_vote) & ~Exists(has_flagged_image)
+        is_claimable = is_held | is_claimable & ~Exists(own_slot) & ~Exists(own_vote)
     return _counts(slots.filter(is_claimable).values_list("campaign").annotate(Count("task", distinct=True)))
 
 
