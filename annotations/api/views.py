@@ -80,10 +80,12 @@ class Heartbeat(TellsErrors, APIView):
 
 
 class Release(TellsErrors, APIView):
-    @extend_schema(request=None, responses=serializers.Released)
+    @extend_schema(request=serializers.Leaving, responses=serializers.Released)
     def post(self, request: Request, slug: str) -> Response:
-        """Give back what was claimed and not answered, so that others need not wait for it."""
-        released = voting.release_claims(annotator=annotator_for(request.user), campaign=_campaign(slug))
+        """Give back what was claimed and not answered, at once or soon, so that others need not wait for it."""
+        leaving = _checked(serializers.Leaving(data=request.data))
+        give_back = voting.leave if leaving["soon"] else voting.release_claims
+        released = give_back(annotator=annotator_for(request.user), campaign=_campaign(slug))
         return Response({"released": released})
 
 

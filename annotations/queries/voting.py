@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Func, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Participation, Slot, Task, Vote
@@ -75,6 +75,7 @@ class ShownClaim:
     prompt: str
     images: list[ShownImage]
     outcomes: list[str]
+    is_practice: bool
 
 
 def annotator_of(user: AbstractBaseUser | AnonymousUser) -> Annotator | None:
@@ -135,8 +136,12 @@ def live_slots(annotator: Annotator, campaign: Campaign) -> QuerySet[Slot]:
 
 
 def latest_vote(annotator: Annotator, campaign: Campaign) -> Vote | None:
-    """The vote that an undo would take back: the person's last one in a campaign that still stands."""
+    """The vote that an undo would take back: the person's last one in a campaign that still stands.
+
+    Practice stays as it is: its answer was told.
+    """
     votes = Vote.objects.standing().filter(annotator=annotator, slot__campaign=campaign)
+    votes = votes.exclude(task__purpose=Task.Purpose.PRACTICE)
     return votes.order_by("-created_at", "-pk").first()
 
 
@@ -162,6 +167,7 @@ def shown_claims(slots: Iterable[Slot]) -> list[ShownClaim]:
                 for image in images[slot.pk]
             ],
             outcomes=[str(outcome) for outcome in slot.campaign.outcomes],
+            is_practice=slot.task.purpose == Task.Purpose.PRACTICE,
         )
         for slot in slots
         if slot.token is not None and slot.lease_until is not None
@@ -171,6 +177,12 @@ def shown_claims(slots: Iterable[Slot]) -> list[ShownClaim]:
 def visible_images() -> QuerySet[Image]:
     """The images that annotators may see."""
     return Image.objects.filter(is_hidden=False)
+
+
+def flagged_images(annotator: Annotator) -> QuerySet[Vote, int]:
+    """The ids of images that this person is not to see again. That a prompt makes no sense is no fault of them."""
+    flags = Vote.objects.standing().filter(annotator=annotator, outcome=Outcome.FLAG).exclude(reason="prompt_unclear")
+    return flags.values_list(Func("order", function="unnest"), flat=True)
 
 
 def votes_listed() -> QuerySet[Vote]:
@@ -232,8 +244,11 @@ def _claimable_tasks(annotator: Annotator | None, campaigns: list[Campaign]) -> 
     """Regular tasks with a slot that is free, without those this person answered or undid, and the work they hold."""
     is_free = Q(state=Slot.State.OPEN) | Q(state=Slot.State.LEASED, lease_until__lte=Now())
     slots = Slot.objects.filter(campaign__in=campaigns).exclude(state=Slot.State.DONE)
-    has_hidden_image = Candidate.objects.filter(task=OuterRef("task"), image__is_hidden=True)
-    is_claimable = is_free & Q(task__purpose=Task.Purpose.REGULAR) & ~Exists(has_hidden_image)
+    is_unwanted = Q(image__is_hidden=True)
+    if annotator is not None:
+        is_unwanted |= Q(image__in=flagged_images(annotator))
+    has_unwanted_image = Candidate.objects.filter(is_unwanted, task=OuterRef("task"))
+    is_claimable = is_free & Q(task__purpose=Task.Purpose.REGULAR) & ~Exists(has_unwanted_image)
     if annotator is not None:
         own_slot = Slot.objects.filter(task=OuterRef("task"), annotator=annotator)
         own_vote = Vote.objects.filter(task=OuterRef("task"), annotator=annotator)

@@ -48,6 +48,14 @@ NEXT_FREE_SLOT = """
               JOIN annotations_image AS image ON image.id = candidate.image_id
               WHERE candidate.task_id = slot.task_id AND image.is_hidden
           )
+          AND NOT EXISTS (
+              SELECT FROM annotations_candidate AS candidate
+              WHERE candidate.task_id = slot.task_id AND candidate.image_id IN (
+                  SELECT unnest(flagged."order") FROM annotations_vote AS flagged
+                  WHERE flagged.annotator_id = %(annotator)s AND flagged.outcome = 'flag'
+                    AND flagged.reason <> 'prompt_unclear' AND flagged.withdrawn_at IS NULL
+              )
+          )
         ORDER BY slot.sort_key
         LIMIT 1
         FOR UPDATE OF slot SKIP LOCKED
