@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
@@ -11,6 +10,7 @@ from django.db.models.functions import Now
 from annotations.models import Annotator, Campaign, Candidate, Outcome, Participation, Slot, Task, Vote
 from annotations.queries.quality import gold_tally
 from annotations.queries.voting import flagged_images
+from annotations.services.leases import end_of_lease
 from annotations.services.participations import participation_of
 from annotations.services.tasks import queue_place
 from scoring.reliability import doubt
@@ -42,7 +42,7 @@ def deal_check(*, annotator: Annotator, campaign: Campaign) -> bool:
 
     Practice comes first, as long as the person has not practised. After that chance decides, so that nobody can count
     on when a check comes: gold at `gold_rate`, a repeat at the campaign's `probe_share`. Call it within the transaction
-    that holds the person's lock (`claims.lock_claims`), once for each missing claim.
+    that holds the person's lock (`leases.lock_claims`), once for each missing claim.
     """
     if campaign.practice_tasks and (is_practising := _deal_practice(annotator, campaign)) is not None:
         return is_practising
@@ -172,7 +172,7 @@ def _lease(task: Task, *, annotator: Annotator, order: list[int]) -> None:
         "token": uuid4(),
         "order": order,
         "leased_at": Now(),
-        "lease_until": Now() + timedelta(seconds=campaign.lease_seconds),
+        "lease_until": end_of_lease(campaign),
     }
     free = task.slots.filter(state=Slot.State.OPEN).order_by("number").first()
     if free is not None:

@@ -4,8 +4,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from django.db import connection, transaction
-from django.db.models import Count, Q, QuerySet
-from django.db.models.expressions import CombinedExpression
+from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -14,11 +13,9 @@ from annotations.queries import people
 from annotations.queries import voting as queries
 from annotations.services.checks import deal_check
 from annotations.services.draws import Draw, draw_matchups
+from annotations.services.leases import end_of_lease, lock_claims, open_again
 
 MAX_LIVE_CLAIMS = 5
-
-# The first of the two keys of the advisory locks taken here; the second one names the annotator.
-CLAIMS_LOCK = 0x5107
 
 # One statement finds a free slot, takes it and orders its images. SKIP LOCKED sends people who ask at the same moment
 # to different slots. One slot per statement, since two slots of one task must not go to one person and only the
@@ -202,26 +199,6 @@ def release_claims(*, annotator: Annotator, campaign: Campaign | None = None) ->
         return open_again(held)
 
 
-def open_again(slots: QuerySet[Slot]) -> int:
-    """Make these leased slots free for anyone."""
-    return slots.filter(state=Slot.State.LEASED).update(
-        state=Slot.State.OPEN,
-        annotator=None,
-        token=None,
-        order=None,
-        policy="",
-        propensity=None,
-        leased_at=None,
-        lease_until=None,
-    )
-
-
-def lock_claims(annotator: Annotator) -> None:
-    """Let one claim, release or undo of a person wait for the other, until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [CLAIMS_LOCK, annotator.pk % 2**31])
-
-
 def check_may_vote(*, annotator: Annotator, campaign: Campaign) -> None:
     """Raise what stands between this person and voting in this campaign, as the database has it now."""
     match Annotator.objects.values_list("state", flat=True).get(pk=annotator.pk):
@@ -238,11 +215,6 @@ def check_may_vote(*, annotator: Annotator, campaign: Campaign) -> None:
         raise ConsentNeeded(_("Before you go on, please read what taking part means, and say whether you agree."))
     if part is not None and part.state == Participation.State.RETURNED:
         raise PlaceGivenBack(_("Your place was given to somebody else. To come back, open the link that brought you."))
-
-
-def end_of_lease(campaign: Campaign) -> CombinedExpression:
-    """The moment, by the clock of the database, at which a lease that begins now ends."""
-    return Now() + timedelta(seconds=campaign.lease_seconds)
 
 
 def _renew_leases(*, annotator: Annotator, campaign: Campaign) -> None:

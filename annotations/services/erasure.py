@@ -10,7 +10,10 @@ from django.db.models import Model
 from django.utils.translation import gettext as _
 
 from annotations.models import Annotator, Demographics, Participation, StateChange, Vote
-from annotations.services.claims import lock_claims, release_claims
+from annotations.services.claims import (
+    release_claims,
+)
+from annotations.services.leases import lock_claims
 
 
 class UnableToErase(Exception):

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from annotations.models import Annotator, Campaign, Outcome, Participation, Recruitment, Slot, Task, Vote
 from annotations.queries import people as queries
 from annotations.queries.voting import progress_of
-from annotations.services.claims import open_again
+from annotations.services.leases import open_again
 
 # No letter or digit that is easily taken for another.
 CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"

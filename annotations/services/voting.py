@@ -26,12 +26,10 @@ from annotations.services.claims import (
     PlaceGivenBack,
     VotingRefused,
     claim_slots,
-    end_of_lease,
     extend_claims,
-    lock_claims,
-    open_again,
     release_claims,
 )
+from annotations.services.leases import end_of_lease, lock_claims, open_again
 from annotations.services.tasks import queue_place
 
 __all__ = [
