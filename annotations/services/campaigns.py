@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Count
 
 from annotations.models import MIN_CANDIDATES, Campaign, Slot
-from annotations.services.claims import open_again
+from annotations.services.leases import open_again
 
 log = logging.getLogger(__name__)
 
