@@ -9,7 +9,7 @@ import PIL.Image
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 
-from annotations.models import Annotator, Campaign, Candidate, Generator, Image, Invite, Prompt, Slot, Task
+from annotations.models import Annotator, Campaign, Candidate, Generator, Image, Invite, Prompt, Slot, Task, image_path
 from annotations.services.tasks import matchup_of
 
 _numbers = itertools.count(1)
@@ -70,6 +70,8 @@ def make_image(*, prompt: Prompt | None = None, has_file: bool = True, **fields:
     )
     if has_file:
         image.file.save("picture.png", ContentFile(content), save=False)
+    else:
+        image.file.name = image_path(image, "")
     image.save()
     return image
 

@@ -146,10 +146,11 @@ def scorer_named(name: str) -> "Scorer":
 
 
 def images_of(campaign: Campaign | None) -> QuerySet[Image]:
-    """The images of a campaign's tasks, or all images."""
+    """The images of a campaign's tasks, or all images; those whose pixels are here."""
+    images = Image.objects.exclude(file="")
     if campaign is None:
-        return Image.objects.all()
-    return Image.objects.filter(pk__in=campaign.tasks.values("images"))
+        return images
+    return images.filter(pk__in=campaign.tasks.values("images"))
 
 
 def versions_in_use() -> list[ModelVersion]:
