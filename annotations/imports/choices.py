@@ -116,7 +116,8 @@ def import_choices(order: Import, *, progress: Progress = no_progress) -> Report
     with tempfile.TemporaryDirectory(prefix="import-") as folder:
         source = read_source(order, Path(folder), progress)
         checked_report(source, order)
-        store_all(source, order, progress)
+        if order.takes_pixels:
+            store_all(source, order, progress)
         with transaction.atomic():
             campaign = archive_for(source, order)
             Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)

@@ -4,10 +4,22 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from annotations.imports.pictures import CheckedFile, FoundPicture
 from annotations.imports.records import BadRecord, Judgement, Place, Problem, sieve
-from annotations.models import Annotator, Generator, Image, Outcome, Prompt, Split, Task, Vote, text_sha256
+from annotations.models import (
+    Annotator,
+    Campaign,
+    Generator,
+    Image,
+    Outcome,
+    Prompt,
+    Split,
+    Task,
+    Vote,
+    VoteQuerySet,
+)
 from annotations.services.images import batches, existing_images, existing_prompts
 
 NAMESPACE = uuid.UUID("5d0a8f0e-5a55-4f0c-8d0b-1f7a6f0d6b11")
@@ -37,12 +49,6 @@ class Choice:
     @property
     def files(self) -> list[CheckedFile]:
         return [picture.file for picture in self.found if picture.file is not None]
-
-    @property
-    def answer(self) -> tuple[str, str | None]:
-        """The outcome, and the hash of the chosen image."""
-        chosen = self.judgement.chosen
-        return self.judgement.outcome, None if chosen is None else self.found[chosen].sha256
 
 
 def choice_of(judgement: Judgement, found: tuple[FoundPicture, ...], *, source: str, slug: str) -> Choice:
@@ -122,11 +128,12 @@ class Present:
     prompts: dict[str, Prompt]
     generators: dict[str, Generator]
     images: dict[tuple[int, int | None, str], Image]
-    annotators: frozenset[str]
-    votes: dict[uuid.UUID, tuple[str | None, str, tuple[str, str | None]]]
-    """Person, hash of the prompt, and answer, by idempotency key; of this campaign's imported votes."""
-    judged: dict[tuple[str, str | None], uuid.UUID]
-    """Idempotency key by hash of a set of images and person, of this campaign."""
+    annotators: dict[str, int]
+    """Primary key by id in the source."""
+    votes: dict[uuid.UUID, "Said"] = field(default_factory=dict)
+    """By idempotency key."""
+    judged: set[tuple[str, int]] = field(default_factory=set)
+    """Hash of a set of images, and person, of the votes that stand in this campaign."""
 
     def image(self, picture: Picture) -> Image | None:
         text, generator, sha256 = picture
@@ -146,11 +153,10 @@ class Present:
         if prompt is not None and split is not None and prompt.split != split:
             raise BadRecord(f"its prompt belongs to {prompt.split} here, and to {split} in this file")
         if choice.idempotency_key in self.votes:
-            known = (choice.external_id, text_sha256(choice.judgement.prompt), choice.answer)
-            if self.votes[choice.idempotency_key] != known:
+            if self.votes[choice.idempotency_key] != self.said_by(choice):
                 raise BadRecord("its id is there already with another choice, prompt or person")
             return True
-        if (self.set_of(choice), choice.external_id) in self.judged:
+        if (self.set_of(choice), self.annotators.get(choice.external_id)) in self.judged:
             raise BadRecord("its person's choice among the same images is there already, under another id")
         return False
 
@@ -159,43 +165,71 @@ class Present:
         ids = [image.pk for picture in choice.pictures if (image := self.image(picture)) is not None]
         return Task.hash_of(ids) if len(ids) == len(choice.found) else ""
 
+    def said_by(self, choice: Choice) -> "Said":
+        """What the vote of this choice says, as far as its parts are there."""
+        judgement = choice.judgement
+        prompt = self.prompts.get(judgement.prompt)
+        image = None if judgement.chosen is None else self.image(choice.pictures[judgement.chosen])
+        return Said(
+            annotator=self.annotators.get(choice.external_id),
+            prompt=prompt and prompt.pk,
+            outcome=judgement.outcome,
+            image=image and image.pk,
+        )
+
+
+class Said(NamedTuple):
+    """Who said what of which prompt, by primary keys."""
+
+    annotator: int | None
+    prompt: int | None
+    outcome: str
+    image: int | None
+
 
 def present_of(choices: Sequence[Choice], slug: str) -> Present:
     """Reads all that may meet these choices, in a number of queries that doesn't grow with them but by batches."""
     names = [name for choice in choices for _text, name, _sha256 in choice.pictures if name is not None]
-    prompts = existing_prompts(texts=[choice.judgement.prompt for choice in choices])
+    people = Annotator.objects.filter(source=Annotator.Source.IMPORTED)
     present = Present(
-        prompts=prompts,
+        prompts=existing_prompts(texts=[choice.judgement.prompt for choice in choices]),
         generators={g.name: g for batch in batches(names) for g in Generator.objects.filter(name__in=batch)},
         images=existing_images(sha256s=[picture.sha256 for choice in choices for picture in choice.found]),
-        annotators=frozenset(
-            annotator
+        annotators={
+            external_id: pk
             for batch in batches(choice.external_id for choice in choices)
-            for annotator in Annotator.objects.filter(external_id__in=batch).values_list("external_id", flat=True)
-            if annotator is not None
-        ),
-        votes={},
-        judged={},
+            for external_id, pk in people.filter(external_id__in=batch).values_list("external_id", "pk")
+            if external_id is not None
+        },
     )
     add_votes(present, choices, slug)
     return present
 
 
 def add_votes(present: Present, choices: Sequence[Choice], slug: str) -> None:
-    """Those votes of the campaign that bear a choice's id, or are of its person on its images."""
-    votes = Vote.objects.filter(task__campaign__slug=slug, annotator__source=Annotator.Source.IMPORTED)
-    fields = ("idempotency_key", "annotator__external_id", "task__prompt__text_hash", "outcome", "image__sha256")
+    """Those votes that bear a choice's id, or are of its campaign, person and images.
+
+    Without joins: what was just written in this transaction has no statistics, and joins of it may take for ever.
+    """
     # An imported vote's public id is its key, and that has an index.
     for batch in batches(str(choice.idempotency_key) for choice in choices):
-        for key, person, prompt, outcome, image in votes.filter(public_id__in=batch).values_list(*fields):
-            present.votes[key] = person, prompt, (outcome, image)
-    sets = [name for choice in choices if (name := present.set_of(choice))]
-    fields = ("task__candidates_hash", *fields)
-    for batch in batches(sets):
-        standing = votes.standing().filter(task__candidates_hash__in=batch)
-        for name, key, person, prompt, outcome, image in standing.values_list(*fields):
-            present.judged[name, person] = key
-            present.votes[key] = person, prompt, (outcome, image)
+        add_said(present, Vote.objects.filter(public_id__in=batch))
+    campaign = Campaign.objects.filter(slug=slug).values_list("pk", flat=True).first()
+    for batch in batches(name for choice in choices if (name := present.set_of(choice))):
+        tasks = Task.objects.filter(campaign=campaign, purpose=Task.Purpose.REGULAR, candidates_hash__in=batch)
+        hashes = dict(tasks.values_list("pk", "candidates_hash"))
+        for task, annotator in add_said(present, Vote.objects.standing().filter(task__in=list(hashes))):
+            present.judged.add((hashes[task], annotator))
+
+
+def add_said(present: Present, votes: VoteQuerySet) -> list[tuple[int, int]]:
+    """Adds what these votes say; gives task and annotator of each."""
+    rows = list(votes.values_list("idempotency_key", "task_id", "annotator_id", "outcome", "image_id"))
+    tasks = {task for _key, task, *_said in rows}
+    prompts = dict(Task.objects.filter(pk__in=tasks).values_list("pk", "prompt_id")) if tasks else {}
+    for key, task, annotator, outcome, image in rows:
+        present.votes[key] = Said(annotator, prompts[task], outcome, image)
+    return [(task, annotator) for _key, task, annotator, *_said in rows]
 
 
 @dataclass(frozen=True)

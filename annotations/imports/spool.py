@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import is_dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -28,14 +28,18 @@ class Spool:
     def add(self, choices: Iterable[Choice]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             for choice in choices:
-                json.dump(asdict(choice), file, default=str)
-                file.write("\n")
+                file.write(json.dumps(choice, default=plain) + "\n")
 
     def batches(self) -> Iterator[list[Choice]]:
         """All choices in their order, some thousands at a time."""
         with self.path.open(encoding="utf-8") as file:
             while batch := [choice_of(json.loads(line)) for line in islice(file, BATCH)]:
                 yield batch
+
+
+def plain(value: object) -> object:
+    """A record as a dict, anything else as its text."""
+    return vars(value) if is_dataclass(value) else str(value)
 
 
 def choice_of(record: dict[str, Any]) -> Choice:
