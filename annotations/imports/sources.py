@@ -212,8 +212,8 @@ class JsonArray:
             except (ValueError, RecursionError) as error:
                 raise UnableToImport(refusal(self.name, error)) from error
             else:
-                # A number may go on in the next chunk; anything else has ended.
-                if end < len(self.text) or self.is_at_end:
+                # A number may go on in the next chunk, as 1e+5 after "1e+"; anything else has ended.
+                if end + 3 < len(self.text) or self.is_at_end:
                     self.at = end
                     return value
             if len(self.text) - self.at > MAX_ITEM_CHARACTERS:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import IO, Any, Self, TypeVar, cast
 
 from django.core.files import File
@@ -79,7 +79,7 @@ class FrozenVote:
 
     def to_json(self) -> str:
         """One line of JSON; equal votes give equal lines."""
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return json.dumps(self, default=vars, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -185,8 +185,9 @@ def read_votes(snapshot: Snapshot) -> Iterator[FrozenVote]:
 
 
 def choice_of(record: dict[str, Any]) -> Choice:
-    """The choice in a line's record."""
-    return Choice.from_json(json.dumps(record.get("choice", record)))
+    """The choice in a line's record, which is the choice itself in older snapshots."""
+    fields = record.get("choice", record)
+    return Choice(**fields | {name: tuple(fields.get(name, ())) for name in ("images", "generators")})
 
 
 def _read(snapshot: Snapshot, made: Callable[[str], Made]) -> Iterator[Made]:
