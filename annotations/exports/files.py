@@ -8,7 +8,7 @@ from typing import Any, Self
 import pyarrow as pa
 from pyarrow import parquet
 
-ROWS = 5000
+ROWS = 1000
 GROUP_BYTES = 32 << 20
 
 

@@ -53,13 +53,12 @@ def prompt_of(record: dict[str, Any], key: str = "prompt") -> str:
     return prompt
 
 
-def file_names(record: dict[str, Any], key: str, *, at_most: int | None = MAX_CANDIDATES) -> tuple[str, ...]:
+def file_names(record: dict[str, Any], key: str, *, at_most: int = MAX_CANDIDATES) -> tuple[str, ...]:
     names = value_of(record, key)
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise BadRecord(f"{key} is no list of file names but {shown(names)}")
-    if len(names) < MIN_CANDIDATES or (at_most is not None and len(names) > at_most):
-        wanted = f"{MIN_CANDIDATES} and {at_most}" if at_most is not None else f"{MIN_CANDIDATES} or more"
-        raise BadRecord(f"it has {len(names)} images; a choice is between {wanted}")
+    if not MIN_CANDIDATES <= len(names) <= at_most:
+        raise BadRecord(f"it has {len(names)} images; a choice is between {MIN_CANDIDATES} and {at_most}")
     if len(set(names)) < len(names):
         raise BadRecord(f"{key} names an image twice")
     return tuple(names)
@@ -103,6 +102,21 @@ def generator_name(record: dict[str, Any], key: str) -> str | None:
     if not is_generator_name(name):
         raise BadRecord(f"{key} is no generator's name but {shown(name)}")
     return name
+
+
+def tags_of(value: object) -> tuple[str, ...]:
+    """Tags of a prompt; none where nothing is said."""
+    tags = [] if value is None else value
+    if not isinstance(tags, list) or not all(isinstance(t, str) and 0 < len(t) <= 64 and is_storable(t) for t in tags):
+        raise BadRecord(f"tags is no list of texts of at most 64 characters but {shown(value)}")
+    return tuple(tags)
+
+
+def milliseconds(record: dict[str, Any], key: str) -> int | None:
+    value = record.get(key)
+    if value is not None and (type(value) is not int or not 0 <= value < 2**31):
+        raise BadRecord(f"{key} is no whole number of milliseconds but {shown(value)}")
+    return value
 
 
 def moment(text: str, key: str) -> datetime:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from annotations.imports import fields
-from annotations.imports.rankings import pairs_of, ranks_of
+from annotations.imports.rankings import MAX_RANKED, pairs_of, ranks_of
 from annotations.imports.records import BadRecord, Judgement, RawRecord, Read, parsed, shown
 from annotations.imports.sources import Source, json_records, named_files
 from annotations.models import MAX_CANDIDATES, Outcome, Split
@@ -70,7 +70,7 @@ def preference_of(record: dict[str, Any], count: int) -> tuple[Outcome, int | No
 
 
 def rankings_of(raw: RawRecord, record: dict[str, Any]) -> Iterator[Judgement]:
-    images = fields.file_names(record, "image_path" if "image_path" in record else "file_path", at_most=None)
+    images = fields.file_names(record, "image_path" if "image_path" in record else "file_path", at_most=MAX_RANKED)
     shared = Judgement(
         place=raw.place,
         key=f"{raw.stem}:{record_id(raw, record)}",
@@ -111,7 +111,7 @@ def annotation_of(shared: Judgement, annotation: dict[str, Any]) -> Iterator[Jud
     outcome, order = annotation["outcome"], annotation.get("order", list(range(count)))
     if outcome not in Outcome.judgements():
         raise BadRecord(f"outcome is neither choice, tie nor all_bad but {shown(outcome)}")
-    if not isinstance(order, list) or sorted(map(str, order)) != sorted(map(str, range(count))):
+    if not isinstance(order, list) or [type(p) for p in order] != [int] * count or sorted(order) != [*range(count)]:
         raise BadRecord(f"order is no list of the {count} images' places from 0 but {shown(order)}")
     if count > MAX_CANDIDATES:
         raise BadRecord(f"it has {count} images; one judgement is of at most {MAX_CANDIDATES}")

@@ -7,7 +7,7 @@ agreed on; nobody is named.
 from collections.abc import Iterator
 
 from annotations.imports import fields
-from annotations.imports.rankings import pairs_of, ranks_of
+from annotations.imports.rankings import MAX_RANKED, pairs_of, ranks_of
 from annotations.imports.records import BadRecord, Judgement, RawRecord, Read, parsed, shown
 from annotations.imports.sources import Source, json_records, named_files
 from annotations.models import Split
@@ -36,7 +36,7 @@ def judgements(raw: RawRecord) -> Iterator[Judgement]:
     name = fields.value_of(record, "id")
     if not isinstance(name, str) or not 0 < len(name) <= MAX_ID_CHARACTERS:
         raise BadRecord(f"id is no text of at most {MAX_ID_CHARACTERS} characters but {shown(name)}")
-    images = fields.file_names(record, "generations", at_most=None)
+    images = fields.file_names(record, "generations", at_most=MAX_RANKED)
     ranking = Judgement(
         place=raw.place,
         key=f"{raw.stem}:{name}",

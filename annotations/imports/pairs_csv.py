@@ -215,7 +215,7 @@ def own_judgements(raw: RawRecord) -> Iterator[Judgement]:
         key=row["vote"],
         prompt=fields.prompt_of(record),
         split=split_of(row.get("split", "")),
-        tags=tags_of(list_cell(row.get("tags", ""), "tags")),
+        tags=fields.tags_of(list_cell(row.get("tags", ""), "tags")),
         images=fields.file_names(record, "images"),
         generators=fields.generators_of(record, len(images)),
         outcome=Outcome(outcome),
@@ -248,12 +248,6 @@ def json_cell(cell: str, name: str) -> Any:
         return json.loads(cell)
     except (ValueError, RecursionError):
         raise BadRecord(f"{name} is no JSON but {shown(cell)}") from None
-
-
-def tags_of(value: list[Any]) -> tuple[str, ...]:
-    if not all(isinstance(tag, str) and 0 < len(tag) <= 64 for tag in value):
-        raise BadRecord(f"tags is no list of texts of at most 64 characters but {shown(value)}")
-    return tuple(value)
 
 
 def ranking_of(cell: str) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def judgements(raw: RawRecord) -> Iterator[Judgement]:
         key=key,
         prompt=fields.prompt_of(row, "caption"),
         split=split_of(raw.place.file),
-        tags=tuple(row.get("tags") or ()),
+        tags=fields.tags_of(row.get("tags")),
         images=images,
         generators=(fields.generator_name(row, "model_0"), fields.generator_name(row, "model_1")),
         outcome=outcome,
@@ -121,7 +121,7 @@ def judgements(raw: RawRecord) -> Iterator[Judgement]:
         annotator=fields.unnamed(key) if person is None else fields.checked_person(str(person), "user_id"),
         is_synthetic=fields.is_synthetic(row),
         voted_at=time_of(row),
-        shown_ms=row.get("shown_ms"),
+        shown_ms=fields.milliseconds(row, "shown_ms"),
     )
 
 
@@ -134,9 +134,10 @@ def image_of(row: dict[str, Any], key: str) -> str:
 
 def label_of(row: dict[str, Any]) -> tuple[Outcome, int | None]:
     labels = (row["label_0"], row["label_1"])
-    if labels not in LABELS:
+    said = LABELS.get(labels) if all(isinstance(label, int | float) for label in labels) else None
+    if said is None:
         raise BadRecord(f"label_0 and label_1 are {shown(labels)}; they are 1 and 0, 0 and 1, or 0.5 and 0.5")
-    return LABELS[labels]
+    return said
 
 
 def key_of(raw: RawRecord, images: tuple[str, str]) -> str:

@@ -172,9 +172,9 @@ class Present:
         image = None if judgement.chosen is None else self.image(choice.pictures[judgement.chosen])
         return Said(
             annotator=self.annotators.get(choice.external_id),
-            prompt=prompt and prompt.pk,
+            prompt=prompt.pk if prompt else None,
             outcome=judgement.outcome,
-            image=image and image.pk,
+            image=image.pk if image else None,
         )
 
 

@@ -12,6 +12,9 @@ from typing import Any
 from annotations.imports.records import BadRecord, Judgement, shown
 from annotations.models import Outcome
 
+MAX_RANKED = 100
+"""Images in one ranking; they make 4,950 pairs."""
+
 
 def ranks_of(value: object, count: int, key: str) -> tuple[int, ...]:
     """Ranks from 1, the best; equal ones are ties, and some may be left out.

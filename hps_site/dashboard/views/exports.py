@@ -31,9 +31,7 @@ def export(request: HttpRequest, slug: str) -> HttpResponse | FileResponse:
         messages.error(request, _("A download is either csv or parquet; export_choices writes the other forms."))
         return redirect("dashboard:campaign", slug)
     if Vote.objects.counted().filter(task__campaign=campaign).count() > MAX_VOTES:
-        text = _(
-            "There are too many votes for a download; use: manage.py export_choices OUT --campaign %s --format csv"
-        )
+        text = _("There are too many votes for a download; use manage.py export_choices OUT --campaign %s.")
         messages.error(request, text % slug)
         return redirect("dashboard:campaign", slug)
     snapshot = take_snapshot(campaign=campaign)

@@ -206,8 +206,8 @@ def test_campaign_takes_the_same_statements_for_one_task_and_three(staff, tasks,
         cast(task, make_annotator(), 0)
         give_scores(clip, task, [1, 0])
 
-    # Session, user, campaign, generators, votes, versions, scores, slots, outcomes, study.
-    with django_assert_num_queries(10):
+    # Session, user, campaign, generators, votes, images elsewhere, versions, scores, slots, outcomes, study, permissions (2).
+    with django_assert_num_queries(13):
         staff.get(reverse("dashboard:campaign", args=[campaign.slug]))
 
 
