@@ -201,7 +201,7 @@ def cancel_run(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 @require_safe
 @staff_only
-@permission_required("worker.view_snapshot", raise_exception=True)
+@permission_required("annotations.view_snapshot", raise_exception=True)
 def snapshot_file(_request: HttpRequest, public_id: UUID) -> HttpResponse | FileResponse:
     """The choices that a run saw, as JSON lines."""
     snapshot = _run_or_404(public_id).snapshot

@@ -14,6 +14,7 @@ from annotations.models.campaigns import (
 from annotations.models.library import TEST_SHARE, Generator, Image, Prompt, Split, image_path, text_sha256
 from annotations.models.outcomes import Outcome
 from annotations.models.people import Annotator, Demographics, Participation, StateChange
+from annotations.models.snapshots import Snapshot
 from annotations.models.tasks import Candidate, Slot, Task
 from annotations.models.throttles import Attempts
 from annotations.models.uploads import Upload, UploadPart, part_path
@@ -39,6 +40,7 @@ __all__ = [
     "Prompt",
     "Recruitment",
     "Slot",
+    "Snapshot",
     "Split",
     "StateChange",
     "Task",

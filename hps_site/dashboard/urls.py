@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hps_site.dashboard.views import people, quality, reports
+from hps_site.dashboard.views import exports, people, quality, reports
 
 app_name = "dashboard"
 urlpatterns = [
@@ -21,5 +21,6 @@ urlpatterns = [
     ),
     path("<slug:slug>/gold/retire/", quality.retire, name="gold-retire"),
     path("<slug:slug>/", reports.campaign, name="campaign"),
+    path("<slug:slug>/export/", exports.export, name="export"),
     path("<slug:slug>/score/", reports.score, name="score"),
 ]
