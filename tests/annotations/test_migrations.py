@@ -1,42 +1,31 @@
-"""Migrations that move data: nothing is lost on the way, there or back."""
+"""Migrations that change what is there."""
+
+from importlib import import_module
 
 import pytest
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
-BEFORE = [("annotations", "0002_campaigns_people_quality"), ("worker", "0001_initial")]
+from annotations.models import Slot, Task
+from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, make_task
+
+pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.django_db(transaction=True)
-def test_snapshots_move_to_this_room_with_their_rows_and_permissions() -> None:
-    executor = MigrationExecutor(connection)
-    latest = executor.loader.graph.leaf_nodes()
-    try:
-        old = executor.migrate(BEFORE).apps
-        snapshot = old.get_model("worker", "Snapshot").objects.create(
-            sha256="a" * 64,
-            file="snapshots/a.jsonl",
-            train_choices=3,
-            test_choices=2,
-            prompts=1,
-            images=2,
-            annotators=1,
-        )
-        old.get_model("worker", "Run").objects.create(kind="classifier", snapshot=snapshot)
-        content_type, _is_new = old.get_model("contenttypes", "ContentType").objects.get_or_create(
-            app_label="worker", model="snapshot"
-        )
-        old.get_model("contenttypes", "ContentType").objects.filter(app_label="annotations", model="snapshot").delete()
+def test_tasks_and_slots_of_before_are_told_which_generators_they_compare() -> None:
+    matchups = import_module("annotations.migrations.0007_matchups")
+    campaign = make_campaign(tasks=0)
+    prompt = make_prompt()
+    first, second = make_generator(), make_generator()
+    named = [make_image(prompt=prompt, generator=generator, has_file=True) for generator in (second, first)]
+    task = make_task(campaign=campaign, images=named, prompt=prompt)
+    unnamed = make_task(campaign=campaign)
+    Task.objects.update(matchup="")
+    Slot.objects.update(matchup="")
 
-        executor = MigrationExecutor(connection)
-        new = executor.migrate(latest).apps
+    with connection.cursor() as cursor:
+        cursor.execute(matchups.FILL_TASKS)
+        cursor.execute(matchups.FILL_SLOTS)
 
-        moved = new.get_model("annotations", "Snapshot").objects.get()
-        assert (moved.pk, moved.sha256, moved.train_choices) == (snapshot.pk, "a" * 64, 3)
-        assert new.get_model("worker", "Run").objects.get().snapshot_id == moved.pk
-        assert new.get_model("contenttypes", "ContentType").objects.get(pk=content_type.pk).app_label == "annotations"
-
-        old = MigrationExecutor(connection).migrate(BEFORE).apps
-        assert old.get_model("worker", "Run").objects.get().snapshot.sha256 == "a" * 64
-    finally:
-        MigrationExecutor(connection).migrate(latest)
+    expected = f"{first.pk}-{second.pk}"
+    assert dict(Task.objects.values_list("pk", "matchup")) == {task.pk: expected, unnamed.pk: ""}
+    assert dict(Slot.objects.values_list("task", "matchup")) == {task.pk: expected, unnamed.pk: ""}

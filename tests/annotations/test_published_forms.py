@@ -209,7 +209,7 @@ def test_a_file_that_is_no_parquet_or_lacks_a_column_is_refused(tmp_path: Path) 
     (tmp_path / "rows.parquet").write_bytes(b"no parquet")
     with pytest.raises(UnableToImport, match=r"rows.parquet cannot be read as Parquet: "):
         read(tmp_path / "rows.parquet", "pickapic")
-    with pytest.raises(UnableToImport, match=r"rows.parquet has no column caption; Pick-a-Pic has caption, image_0_uid"):
+    with pytest.raises(UnableToImport, match=r"rows.parquet has no column caption; Pick-a-Pic has caption, image_0"):
         read(write_parquet(tmp_path / "rows.parquet", {"a": 1}), "pickapic")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UnableToImport, match=r"empty holds no file that ends in \.parquet"):
