@@ -151,11 +151,11 @@ def daily_counts(said: Sequence[Said], person: str) -> dict[date, int]:
     return counts
 
 
-def medians(others: Sequence[PersonFigures]) -> dict[str, float]:
-    """What half of these people lie below, for each share that is known of somebody."""
+def medians(others: Sequence[PersonFigures]) -> dict[str, float | None]:
+    """The middle of these people for each share; None where it is known of nobody."""
     names = ("gold", "repeats", "fit", "reliability", "ties", "all_bad", "skips", "too_fast")
-    known = {name: [share.value for one in others if (share := getattr(one, name)).n] for name in names}
-    return {name: statistics.median(values) for name, values in known.items() if values}
+    shares = {name: [getattr(one, name).value for one in others if getattr(one, name).n] for name in names}
+    return {name: statistics.median(values) if values else None for name, values in shares.items()}
 
 
 def campaigns_of(annotator: Annotator) -> list[Campaign]:
