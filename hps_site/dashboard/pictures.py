@@ -1,8 +1,6 @@
 """Reports turned into charts: which rows, which lines to hold them against, and what is written beside each."""
 
-import statistics
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from django.utils.translation import gettext as _
@@ -71,21 +69,14 @@ def places_chart(places: Places) -> IntervalChart:
     return interval_chart(_drawn(rows), [Reference(even, places.even_share)])
 
 
-def person_chart(figures: PersonFigures, others: Sequence[PersonFigures]) -> IntervalChart:
-    """What tells how one person looks, each with the others' share in words."""
-    rows = []
-    for label, name in (
-        (_("gold tasks right"), "gold"),
-        (_("same answer to repeats"), "repeats"),
-        (_("as the decided crowd"), "fit"),
-        (_("reliability"), "reliability"),
-    ):
-        row = _row(label, getattr(figures, name), is_marked=True)
-        usual = [estimate.value for other in others if (estimate := getattr(other, name)).n]
-        if row is not None and usual:
-            among = {"share": row.text, "usual": percent(statistics.median(usual))}
-            row = replace(row, text=_("%(share)s; half of the others above %(usual)s") % among)
-        rows.append(row)
+def person_chart(figures: PersonFigures) -> IntervalChart:
+    """What tells whether one person looks."""
+    rows = [
+        _row(_("gold tasks right"), figures.gold, is_marked=True),
+        _row(_("same answer to repeats"), figures.repeats, is_marked=True),
+        _row(_("as the decided crowd"), figures.fit, is_marked=True),
+        _row(_("reliability"), figures.reliability, is_marked=True),
+    ]
     return interval_chart(_drawn(rows))
 
 

@@ -376,14 +376,14 @@ def test_text_from_outside_is_escaped(admin: Client) -> None:
     assert campaign.name == hostile
 
 
-def test_people_are_excluded_but_not_renamed(admin: Client) -> None:
+def test_people_are_neither_renamed_nor_excluded_without_a_preview(admin: Client) -> None:
     person = make_annotator()
 
     form = {"state": "excluded", "external_id": "mine", "source": "simulated"}
     assert admin.post(change_url(person), form).status_code == 302
 
     person.refresh_from_db()
-    assert (person.state, person.external_id, person.source) == ("excluded", None, "registered")
+    assert (person.state, person.external_id, person.source) == ("active", None, "registered")
 
 
 @pytest.mark.parametrize("model", REGISTERED)
