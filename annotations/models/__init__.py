@@ -3,6 +3,7 @@
 from annotations.models.campaigns import (
     MAX_CANDIDATES,
     MIN_CANDIDATES,
+    RESERVED_SLUGS,
     Campaign,
     CampaignQuerySet,
     Instructions,
@@ -15,12 +16,13 @@ from annotations.models.library import TEST_SHARE, Generator, Image, Prompt, Spl
 from annotations.models.outcomes import Outcome
 from annotations.models.people import Annotator, Demographics, Participation, StateChange
 from annotations.models.tasks import Candidate, Slot, Task
-from annotations.models.uploads import Upload, UploadPart, part_path
+from annotations.models.uploads import ManifestRow, Upload, UploadPart, part_path
 from annotations.models.votes import Vote, VoteQuerySet
 
 __all__ = [
     "MAX_CANDIDATES",
     "MIN_CANDIDATES",
+    "RESERVED_SLUGS",
     "TEST_SHARE",
     "Annotator",
     "Campaign",
@@ -32,6 +34,7 @@ __all__ = [
     "Instructions",
     "InstructionsExample",
     "Invite",
+    "ManifestRow",
     "Outcome",
     "Participation",
     "Prompt",
