@@ -35,7 +35,7 @@ def readiness_of(campaign: Campaign) -> list[Check]:
     checks = [
         _is_open(campaign),
         *_tasks(campaign),
-        _wants_votes(campaign),
+        *_votes(campaign),
         *_prepared(campaign),
         *_people(campaign),
     ]
@@ -109,14 +109,19 @@ def _tasks(campaign: Campaign) -> list[Check]:
     ]
 
 
-def _wants_votes(campaign: Campaign) -> Check:
+def _votes(campaign: Campaign) -> list[Check]:
+    """Of a campaign with tasks; without them, that is said and enough."""
+    if not campaign.tasks.exists():
+        return []
     wanted = campaign.slots.filter(task__purpose=Task.Purpose.REGULAR).exclude(state=Slot.State.DONE).count()
-    return Check(
-        "votes",
-        ngettext("%(n)d vote is wanted.", "%(n)d votes are wanted.", wanted) % {"n": wanted},
-        is_met=wanted > 0,
-        advice=_("It has all the votes it wants. Add tasks to it first."),
-    )
+    return [
+        Check(
+            "votes",
+            ngettext("%(n)d vote is wanted.", "%(n)d votes are wanted.", wanted) % {"n": wanted},
+            is_met=wanted > 0,
+            advice=_("It has all the votes it wants. Add tasks to it first."),
+        )
+    ]
 
 
 def _prepared(campaign: Campaign) -> list[Check]:

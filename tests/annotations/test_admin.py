@@ -186,7 +186,7 @@ def test_campaign_actions_tell_what_cannot_be_done_and_do_the_rest(admin: Client
 
     told = act(admin, Campaign, "start", empty, ready)
 
-    assert sorted(told) == ["Empty has no tasks. Import or generate images for it first.", "Ready is now running."]
+    assert sorted(told) == ["Empty: It has no tasks. Import or generate images for it first.", "Ready is now running."]
     assert dict(Campaign.objects.values_list("name", "state")) == {"Empty": "draft", "Ready": "running"}
 
 
