@@ -136,7 +136,8 @@ class Campaign(models.Model):
     @property
     def current_instructions(self) -> "Instructions | None":
         """The wording that stands now, with its examples; None where it was never revised since there are versions."""
-        return self.instruction_texts.filter(number=self.instructions_version).first()
+        versions = self.instruction_texts.filter(number=self.instructions_version)
+        return versions.prefetch_related("examples__image").first()
 
     @property
     def outcomes(self) -> list["Outcome"]:

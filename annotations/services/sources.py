@@ -2,8 +2,9 @@
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from django.db import models
 from django.db.models import Count, Q, QuerySet
@@ -73,7 +74,18 @@ class Dealt:
     prompts: int = 0
     without: int = 0
     """Prompts with too few images for a set."""
-    is_synthetic: bool = field(default=False)
+    is_synthetic: bool = False
+
+
+def selection_of(config: Mapping[str, Any]) -> Selection:
+    """The selection that plain values describe, such as those of a run.
+
+    Raises:
+        UnableToDeal: a value that a selection cannot have.
+    """
+    known = {each.name for each in fields(Selection)}
+    values = {name: value for name, value in config.items() if name in known}
+    return Selection(**values | {"generators": tuple(values.get("generators", ()))})
 
 
 def matching_images(selection: Selection) -> QuerySet[Image]:

@@ -101,8 +101,9 @@ def test_import_of_bad_rows_makes_no_task_and_lists_them() -> None:
         "prompt: it has 1 image; a task of the campaign shows 2",
     ]
     assert str(refused.value) == (
-        f"3 rows are bad, and no task was made: manifest.csv, row 1, {problems[0]}; manifest.csv, row 2, {problems[1]}; "
-        f"manifest.csv, row 3, {problems[2]}. Mend them and import again, or leave bad rows out."
+        f"3 rows are bad, and no task was made: manifest.csv, row 1, {problems[0]}; "
+        f"manifest.csv, row 2, {problems[1]}; manifest.csv, row 3, {problems[2]}. "
+        "Mend them and import again, or leave bad rows out."
     )
     assert list(campaign.manifest_rows.values_list("number", "problem")) == list(enumerate(problems, start=1))
     assert (Task.objects.count(), Image.objects.count(), Generator.objects.count()) == (0, 0, 0)
@@ -212,7 +213,7 @@ def test_read_file_tells_a_damaged_member() -> None:
     packed = bytearray(zip_of({"a.png": bytes(range(256)) * 4}))
     packed[60] ^= 0xFF
 
-    with pytest.raises(BadRecord, match="it cannot be read from images.zip"):
+    with pytest.raises(BadRecord, match=r"it cannot be read from images\.zip"):
         read_file(open_archive("images.zip", io.BytesIO(bytes(packed))), "a.png")
 
 

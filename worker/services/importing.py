@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from annotations.imports.containers import Container, open_archive, open_prefix
 from annotations.imports.image_sets import import_image_sets
 from annotations.models import Campaign, Upload
-from annotations.services.sources import Dealt, Pairing, Progress, Selection, deal_as_in, deal_from_library
+from annotations.services.sources import Dealt, Pairing, Progress, deal_as_in, deal_from_library, selection_of
 from annotations.services.uploads import STALE_AFTER, open_upload, remove_upload
 from worker.models import Run, RunQuerySet
 from worker.services.execution import Reporter, RunStopped
@@ -74,9 +74,7 @@ def from_bucket(campaign: Campaign, config: dict[str, Any], progress: Progress) 
 
 
 def from_library(campaign: Campaign, config: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    wanted = {name: value for name, value in config.items() if name != "source"}
-    selection = Selection(**wanted | {"generators": tuple(wanted.get("generators", ()))})
-    return _figures(deal_from_library(campaign=campaign, selection=selection, progress=progress))
+    return _figures(deal_from_library(campaign=campaign, selection=selection_of(config), progress=progress))
 
 
 def from_campaign(campaign: Campaign, config: dict[str, Any], progress: Progress) -> dict[str, Any]:
