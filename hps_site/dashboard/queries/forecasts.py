@@ -71,10 +71,6 @@ class Precision:
         """Votes of the whole campaign until enough of them are between the two."""
         return math.ceil(self.still_needed / self.per_vote)
 
-    @property
-    def present_width(self) -> float | None:
-        return None if self.share.low is None or self.share.high is None else self.share.high - self.share.low
-
 
 def pace_of(campaign: Campaign, *, now: datetime) -> Pace:
     """Three statements, whatever the size of the campaign."""
@@ -121,15 +117,17 @@ def precision_of(choices: Sequence[Choice], *, first: str, second: str, width: f
     credits = np.array([credit for _prompt, credit in votes])
     share = metrics.clustered_mean(credits, [prompt for prompt, _credit in votes], name="share of votes")
     value = 0.5 if share.value is None else share.value
-    effect = 1.0
+    effect, present_width = 1.0, math.inf
     if share.low is not None and share.high is not None:
-        effect = power.design_effect(share.high - share.low, votes=share.n, share=value)
+        present_width = share.high - share.low
+        effect = power.design_effect(present_width, votes=share.n, share=value) if present_width else 1.0
+    needed = power.votes_for_width(width, share=value, design_effect=effect)
     return Precision(
         first=first,
         second=second,
         share=share,
         width=width,
-        needed=power.votes_for_width(width, share=value, design_effect=effect),
+        needed=min(needed, share.n) if present_width <= width else max(needed, share.n + 1),
         to_tell_apart=None if math.isclose(value, 0.5) else power.votes_to_tell_apart(value, design_effect=effect),
         per_vote=share.n / len(choices),
     )
