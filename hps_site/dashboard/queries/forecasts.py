@@ -127,7 +127,7 @@ def precision_of(choices: Sequence[Choice], *, first: str, second: str, width: f
         second=second,
         share=share,
         width=width,
-        needed=min(needed, share.n) if present_width <= width else max(needed, share.n + 1),
+        needed=min(needed, share.n) if round(present_width, 6) <= width else max(needed, share.n + 1),
         to_tell_apart=None if math.isclose(value, 0.5) else power.votes_to_tell_apart(value, design_effect=effect),
         per_vote=share.n / len(choices),
     )
