@@ -11,22 +11,31 @@ class UnableToPlan(ValueError):
     """No number of votes does what was asked; the message says why."""
 
 
-def interval_width(votes: int, share: float) -> float:
-    """Width of the 95 % interval of a share of independent votes.
+def interval(votes: int, share: float) -> tuple[float, float]:
+    """The 95 % interval of a share of independent votes, its lower and its upper end.
 
     Args:
         votes: 1 or more; a tie is half a vote for each of two.
         share: 0..1, of the votes.
 
-    Returns:
-        0..1, upper less lower end of Wilson's interval.
+    Raises:
+        UnableToPlan: no vote, or a share out of range.
 
     Source: Wilson, Probable inference, the law of succession, and statistical inference (1927).
     """
     _check_share(share)
     if votes < 1:
         raise UnableToPlan(f"An interval needs at least one vote, not {votes}.")
-    return 2 * _Z95 / (1 + _Z95**2 / votes) * math.sqrt(share * (1 - share) / votes + _Z95**2 / (4 * votes**2))
+    shrunk = 1 + _Z95**2 / votes
+    middle = (share + _Z95**2 / (2 * votes)) / shrunk
+    reach = _Z95 / shrunk * math.sqrt(share * (1 - share) / votes + _Z95**2 / (4 * votes**2))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def interval_width(votes: int, share: float) -> float:
+    """Upper less lower end of `interval`, 0..1; it shrinks with every vote."""
+    low, high = interval(votes, share)
+    return high - low
 
 
 def votes_for_width(width: float, *, share: float = 0.5, design_effect: float = 1.0) -> int:
@@ -48,7 +57,7 @@ def votes_for_width(width: float, *, share: float = 0.5, design_effect: float = 
     low, high = 0, 1
     while interval_width(high, share) > width:
         low, high = high, 2 * high
-    while high - low > 1:  # Wilson's interval shrinks with every vote
+    while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if interval_width(middle, share) > width else (low, middle)
     return math.ceil(high * design_effect)

@@ -30,8 +30,9 @@ GONE = {"NoSuchKey", "AccessDenied", "InvalidObjectState", "403", "404"}
 class Container(Protocol):
     """Named files of known size."""
 
-    label: str
-    """What it is called, for people."""
+    @property
+    def label(self) -> str:
+        """What it is called, for people."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -126,7 +127,7 @@ def of_tar(label: str, file: BinaryIO) -> Archive:
             if member.isreg() and not member.issparse():
                 places[member.name.removeprefix("./")] = (member.offset_data, member.size)
                 check_count(label, len(places))
-            archive.members = []  # it would keep every header
+            archive.members = []  # type: ignore[attr-defined]  # it would keep every header
 
     def opener(name: str) -> BinaryIO:
         place, size = places[name]

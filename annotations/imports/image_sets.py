@@ -130,10 +130,10 @@ class _Reading:
             said = f"set: '{bad['group']}' has {bad['n']} images; a task of the campaign shows {size}"
             good.filter(prompt_hash=bad["prompt_hash"], group=bad["group"]).update(problem=said)
         of_prompts = good.filter(group="").order_by().values("prompt_hash").annotate(n=Count("pk"))
-        for bad in of_prompts.filter(n__lt=size).iterator():
-            images = "image" if bad["n"] == 1 else "images"
-            said = f"prompt: it has {bad['n']} {images}; a task of the campaign shows {size}"
-            good.filter(prompt_hash=bad["prompt_hash"], group="").update(problem=said)
+        for few in of_prompts.filter(n__lt=size).iterator():
+            images = "image" if few["n"] == 1 else "images"
+            said = f"prompt: it has {few['n']} {images}; a task of the campaign shows {size}"
+            good.filter(prompt_hash=few["prompt_hash"], group="").update(problem=said)
 
     def stop_if_bad(self, *, skips_bad: bool) -> None:
         """Go on only with a manifest whose rows are good, or whose bad ones shall be left out."""

@@ -132,7 +132,8 @@ def change_settings(*, campaign: Campaign, settings: Mapping[str, Any]) -> Campa
     with transaction.atomic():
         _lock(campaign)
         changed = {name: value for name, value in settings.items() if getattr(campaign, name) != value}
-        if fixed := changed.keys() & {"candidates", "is_synthetic"} and campaign.tasks.exists():
+        fixed = changed.keys() & {"candidates", "is_synthetic"}
+        if fixed and campaign.tasks.exists():
             raise UnableToChangeCampaign(f"{campaign} has tasks, so {min(fixed)} stays as it is.")
         for name, value in changed.items():
             setattr(campaign, name, value)

@@ -109,7 +109,7 @@ def store_part(*, upload: Upload, number: int, content: bytes, sha256: str) -> U
             part.save()
     except IntegrityError:
         # The same part came twice at the same moment, or the upload was removed meanwhile.
-        default_storage.delete(part.file.name)
+        default_storage.delete(str(part.file.name))
         there = _part_there(upload, number, sha256)
         if there is None:
             raise UploadRefused(f"The upload of {upload.name} is no longer there; begin it again.") from None

@@ -45,7 +45,7 @@ def vote(request: HttpRequest, slug: str) -> HttpResponse:
         campaign=campaign,
         claims=claims,
         progress=progress,
-        last_vote=last_vote and last_vote.public_id,
+        last_vote=last_vote.public_id if last_vote else None,
         person=request.user.pk,
         addresses=_addresses(campaign),
     )
@@ -58,7 +58,7 @@ def voting_context(
     claims: Sequence[queries.ShownClaim],
     progress: queries.Progress,
     last_vote: UUID | None,
-    person: int | str,
+    person: int | str | None,
     addresses: Mapping[str, str],
 ) -> dict[str, Any]:
     """All that the voting screen needs, in earnest and in a preview.

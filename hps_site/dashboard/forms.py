@@ -147,7 +147,7 @@ class SourceForm(forms.Form):
     )  # fmt: skip
     upload = forms.UUIDField(widget=forms.HiddenInput, required=False)
     bucket = forms.ChoiceField(label=_("Bucket"), required=False)
-    prefix = forms.CharField(label=_("Folder in the bucket"), max_length=900, required=False)
+    folder = forms.CharField(label=_("Folder in the bucket"), max_length=900, required=False)
     skips_bad = forms.BooleanField(
         label=_("leave bad rows out"),
         required=False,
@@ -213,7 +213,7 @@ class SourceForm(forms.Form):
         return {
             "source": "bucket",
             "bucket": cleaned["bucket"],
-            "prefix": cleaned["prefix"].strip(),
+            "prefix": cleaned["folder"].strip(),
             **self._reading(cleaned),
         }
 

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import combinations
 
@@ -52,7 +52,8 @@ class Precision:
     first: str
     second: str
     share: Estimate
-    """Of the votes between the two, for the first; interval resampled by prompt."""
+    """Of the votes between the two, for the first; the interval is the wider of two: resampled by prompt, and Wilson's
+    for independent votes, since resampling few prompts, or prompts that are alike, gives too narrow a one."""
     width: float
     """The wanted width of the interval, 0..1."""
     needed: int
@@ -115,22 +116,29 @@ def precision_of(choices: Sequence[Choice], *, first: str, second: str, width: f
     if not votes:
         return None
     credits = np.array([credit for _prompt, credit in votes])
-    share = metrics.clustered_mean(credits, [prompt for prompt, _credit in votes], name="share of votes")
-    value = 0.5 if share.value is None else share.value
-    effect, present_width = 1.0, math.inf
-    if share.low is not None and share.high is not None:
-        present_width = share.high - share.low
-        effect = power.design_effect(present_width, votes=share.n, share=value) if present_width else 1.0
-    needed = power.votes_for_width(width, share=value, design_effect=effect)
+    resampled = metrics.clustered_mean(credits, [prompt for prompt, _credit in votes], name="share of votes")
+    value = float(credits.mean())
+    share, effect = _cautious(resampled, value)
     return Precision(
         first=first,
         second=second,
         share=share,
         width=width,
-        needed=min(needed, share.n) if round(present_width, 6) <= width else max(needed, share.n + 1),
+        needed=power.votes_for_width(width, share=value, design_effect=effect),
         to_tell_apart=None if math.isclose(value, 0.5) else power.votes_to_tell_apart(value, design_effect=effect),
         per_vote=share.n / len(choices),
     )
+
+
+def _cautious(resampled: Estimate, value: float) -> tuple[Estimate, float]:
+    """The estimate with the wider interval, and how many of its votes say as much as one independent vote."""
+    votes = resampled.n
+    if resampled.low is not None and resampled.high is not None:
+        effect = power.design_effect(resampled.high - resampled.low, votes=votes, share=value)
+        if effect > 1:
+            return resampled, effect
+    low, high = power.interval(votes, value)
+    return replace(resampled, low=low, high=high, reason=""), 1.0
 
 
 def _credit(choice: Choice, first: str, second: str) -> float | None:

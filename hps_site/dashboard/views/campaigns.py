@@ -1,6 +1,6 @@
 """Making a campaign, and its own page: is it ready, how is it set, what does it still need."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
@@ -56,11 +56,11 @@ STEPS = {
 @may_add
 def new(request: HttpRequest) -> HttpResponse:
     """A whole campaign in one page; the images come in the background."""
-    person = cast(User, request.user)
-    posted = (request.POST, request.FILES) if request.method == "POST" else ()
-    form, source = NewCampaignForm(*posted), SourceForm(*posted[:1], user=person)
-    examples = ExampleForms(*posted, prefix="examples")
-    if posted and all([form.is_valid(), source.is_valid(), examples.is_valid()]):
+    person = _person(request)
+    data, files = _sent(request)
+    form, source = NewCampaignForm(data), SourceForm(data, user=person)
+    examples = ExampleForms(data, files, prefix="examples")
+    if data is not None and all([form.is_valid(), source.is_valid(), examples.is_valid()]):
         try:
             made = _make(form, source, examples, person)
         except (SlugTaken, InstructionsRejected) as error:
@@ -69,7 +69,7 @@ def new(request: HttpRequest) -> HttpResponse:
             messages.success(request, _("%(name)s is a draft now.") % {"name": made})
             return redirect("dashboard:campaign-page", made.slug)
     context = {"form": form, "source": source, "examples": examples, "upload_texts": _upload_texts()}
-    return render(request, "dashboard/campaigns/new.html", context, status=422 if posted else 200)
+    return render(request, "dashboard/campaigns/new.html", context, status=_status(data))
 
 
 @require_safe
@@ -126,8 +126,9 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
 def settings(request: HttpRequest, slug: str) -> HttpResponse:
     """How a campaign is answered, by whom, and what is done about quality."""
     changed = get_object_or_404(Campaign, slug=slug)
-    form = SettingsForm(request.POST if request.method == "POST" else None, instance=changed)
-    if request.method == "POST" and form.is_valid():
+    data, _files = _sent(request)
+    form = SettingsForm(data, instance=changed)
+    if data is not None and form.is_valid():
         try:
             services.change_settings(campaign=Campaign.objects.get(pk=changed.pk), settings=dict(form.cleaned_data))
         except UnableToChangeCampaign as error:
@@ -135,8 +136,8 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             messages.success(request, _("The settings are changed."))
             return redirect("dashboard:campaign-page", slug)
-    status = 422 if request.method == "POST" else 200
-    return render(request, "dashboard/campaigns/settings.html", {"campaign": changed, "form": form}, status=status)
+    context = {"campaign": changed, "form": form}
+    return render(request, "dashboard/campaigns/settings.html", context, status=_status(data))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -147,19 +148,19 @@ def instructions(request: HttpRequest, slug: str) -> HttpResponse:
     """The wording of a campaign; what is saved is its next version."""
     revised = get_object_or_404(Campaign, slug=slug)
     present = revised.current_instructions
-    posted = (request.POST, request.FILES) if request.method == "POST" else ()
-    form = InstructionsForm(*posted[:1], initial={"question": revised.question, "text": revised.instructions})
+    data, files = _sent(request)
+    form = InstructionsForm(data, initial={"question": revised.question, "text": revised.instructions})
     there = [
         {"image": example.image.public_id, "caption": example.caption, "is_good": example.is_good}
         for example in (examples_of(present) if present else [])
     ]
-    examples = ExampleForms(*posted, prefix="examples", initial=there)
-    if posted and all([form.is_valid(), examples.is_valid()]):
+    examples = ExampleForms(data, files, prefix="examples", initial=there)
+    if data is not None and all([form.is_valid(), examples.is_valid()]):
         before = revised.instructions_version
         try:
             with transaction.atomic():
                 version = revise_instructions(
-                    campaign=revised, examples=examples_in(examples), by=request.user, **form.cleaned_data
+                    campaign=revised, examples=examples_in(examples), by=_person(request), **form.cleaned_data
                 )
         except InstructionsRejected as error:
             form.add_error("question", str(error))
@@ -168,7 +169,7 @@ def instructions(request: HttpRequest, slug: str) -> HttpResponse:
             messages.success(request, said % {"number": version.number} if version.number > before else said)
             return redirect("dashboard:campaign-page", slug)
     context = {"campaign": revised, "form": form, "examples": examples}
-    return render(request, "dashboard/campaigns/instructions.html", context, status=422 if posted else 200)
+    return render(request, "dashboard/campaigns/instructions.html", context, status=_status(data))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -178,16 +179,16 @@ def instructions(request: HttpRequest, slug: str) -> HttpResponse:
 def images(request: HttpRequest, slug: str) -> HttpResponse:
     """More images for a campaign that is there."""
     fed = get_object_or_404(Campaign, slug=slug)
-    source = SourceForm(request.POST if request.method == "POST" else None, user=cast(User, request.user))
-    if request.method == "POST" and source.is_valid():
+    data, _files = _sent(request)
+    source = SourceForm(data, user=_person(request))
+    if data is not None and source.is_valid():
         if source.cleaned_data["config"]:
-            opened = _open_import(fed, source.cleaned_data["config"], cast(User, request.user))
+            opened = _open_import(fed, source.cleaned_data["config"], _person(request))
             if not opened.is_new:
                 messages.info(request, _("Images are being imported already; wait for that to end."))
         return redirect("dashboard:campaign-page", slug)
-    status = 422 if request.method == "POST" else 200
     context = {"campaign": fed, "source": source, "upload_texts": _upload_texts()}
-    return render(request, "dashboard/campaigns/images.html", context, status=status)
+    return render(request, "dashboard/campaigns/images.html", context, status=_status(data))
 
 
 @require_POST
@@ -201,7 +202,7 @@ def change_state(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, _("Press one of the buttons."))
         return redirect("dashboard:campaign-page", slug)
     try:
-        step(campaign=changed, by=request.user)
+        step(campaign=changed, by=_person(request))
     except UnableToChangeCampaign as error:
         messages.error(request, str(error))
     else:
@@ -218,23 +219,39 @@ def clone(request: HttpRequest, slug: str) -> HttpResponse:
     """A draft that asks as this campaign does, with or without its tasks."""
     original = get_object_or_404(Campaign, slug=slug)
     suggested = {"name": _("%(name)s, again") % {"name": original.name}, "slug": f"{original.slug[:72]}-again"}
-    form = CloneForm(request.POST if request.method == "POST" else None, initial=suggested | {"with_tasks": True})
-    if request.method == "POST" and form.is_valid():
+    data, _files = _sent(request)
+    form = CloneForm(data, initial=suggested | {"with_tasks": True})
+    if data is not None and form.is_valid():
         wanted = form.cleaned_data
         try:
             with transaction.atomic():
                 made = services.clone_campaign(
-                    campaign=original, slug=wanted["slug"], name=wanted["name"], by=request.user
+                    campaign=original, slug=wanted["slug"], name=wanted["name"], by=_person(request)
                 )
                 if wanted["with_tasks"]:
-                    _open_import(made, {"source": "campaign", "campaign": slug}, cast(User, request.user))
+                    _open_import(made, {"source": "campaign", "campaign": slug}, _person(request))
         except SlugTaken as error:
             form.add_error("slug", str(error))
         else:
             messages.success(request, _("%(name)s is a draft now.") % {"name": made})
             return redirect("dashboard:campaign-page", made.slug)
-    status = 422 if request.method == "POST" else 200
-    return render(request, "dashboard/campaigns/clone.html", {"campaign": original, "form": form}, status=status)
+    context = {"campaign": original, "form": form}
+    return render(request, "dashboard/campaigns/clone.html", context, status=_status(data))
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # staff_only lets nobody else in
+    return request.user
+
+
+def _sent(request: HttpRequest) -> tuple[Any, Any]:
+    """What a form was filled with, and its files; None of both where it is only looked at."""
+    return (request.POST, request.FILES) if request.method == "POST" else (None, None)
+
+
+def _status(data: Any) -> int:
+    """Of a form that is shown: filled in and shown again means that something was wrong with it."""
+    return 200 if data is None else 422
 
 
 @transaction.atomic
@@ -279,7 +296,7 @@ def _import_context(run: Run | None) -> dict[str, Any]:
 def _task_counts(campaign: Campaign) -> list[tuple[str, int]]:
     """How many tasks there are of each purpose that has any, regular ones first."""
     counts = dict(campaign.tasks.order_by().values_list("purpose").annotate(Count("pk")))
-    return [(purpose.label, counts[purpose]) for purpose in Task.Purpose if counts.get(purpose)]
+    return [(str(purpose.label), counts[purpose]) for purpose in Task.Purpose if counts.get(purpose)]
 
 
 def _settings_shown(campaign: Campaign) -> list[tuple[str, Any]]:
@@ -289,7 +306,7 @@ def _settings_shown(campaign: Campaign) -> list[tuple[str, Any]]:
     for bound in form:
         display = getattr(campaign, f"get_{bound.name}_display", None)
         value = display() if display else getattr(campaign, bound.name)
-        shown.append((bound.label, value))
+        shown.append((str(bound.label), value))
     return shown
 
 
