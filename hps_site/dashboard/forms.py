@@ -313,7 +313,7 @@ class ForecastForm(forms.Form):
 
     first = forms.ChoiceField(label=_("One generator"))
     second = forms.ChoiceField(label=_("against"))
-    width = forms.IntegerField(label=_("interval, in points"), min_value=1, max_value=50)
+    width = forms.IntegerField(label=_("interval of (points)"), min_value=1, max_value=50)
 
     def __init__(self, *args: Any, generators: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})

@@ -354,7 +354,7 @@ def test_page_forecasts_votes_hours_and_precision(staff: Client) -> None:
     assert "At the pace of the last 24 hours, 24 votes, that takes 2 days." in text
     assert "It is 3 minutes of people's time, at 3.0 s a vote." in text.replace("&#x27;", "'")
     assert "alder has 75.0 % of 24 votes against birch" in text
-    assert "To know that within 10 points" in text
+    assert "For an interval of 10 points" in text
 
 
 def make_campaign_open(campaign: Campaign, *, slots: int) -> None:
