@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from django.db import models
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Func, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Campaign, Generator, Image, Prompt, Task
@@ -16,6 +16,7 @@ from annotations.services.tasks import CandidateSet, create_tasks
 PROMPTS_AT_ONCE = 200
 TASKS_AT_ONCE = 500
 MAX_SETS_PER_PROMPT = 200
+MAX_TAGS_LISTED = 200
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how much of it is done, and how much there is to do; may raise to stop."""
@@ -116,6 +117,12 @@ def found_by(selection: Selection) -> Found:
     prompts = matching_prompts(selection)
     images = matching_images(selection).filter(prompt__in=prompts.values("pk"))
     return Found(prompts=prompts.count(), images=images.count())
+
+
+def prompt_tags() -> list[str]:
+    """The tags of prompts by name, the first 200; one statement."""
+    tags = Prompt.objects.annotate(tag=Func(F("tags"), function="unnest")).order_by("tag")
+    return list(tags.values_list("tag", flat=True).distinct()[:MAX_TAGS_LISTED])
 
 
 def deal_from_library(*, campaign: Campaign, selection: Selection, progress: Progress) -> Dealt:

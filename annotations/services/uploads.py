@@ -127,11 +127,18 @@ def is_whole(upload: Upload) -> bool:
 
 
 def remove_upload(*, upload: Upload) -> None:
-    """Forget an upload and its parts. Rows go first: what is left of the files is never read."""
-    paths = list(upload.parts.values_list("file", flat=True))
+    """Forget an upload and all files of it, also those that were written when a process ended before their rows were.
+
+    Rows go first: what is left of the files is never read.
+    """
+    folder = f"uploads/{upload.public_id}"
     upload.delete()
-    for path in paths:
-        default_storage.delete(path)
+    try:
+        _folders, names = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in names:
+        default_storage.delete(f"{folder}/{name}")
 
 
 def open_upload(upload: Upload) -> BinaryIO:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.db import models
+from django.db.models import Exists, OuterRef
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
@@ -15,7 +16,7 @@ from annotations.models import Campaign, Generator, Image, Upload
 from annotations.models.campaigns import check_slug_is_not_reserved
 from annotations.services.image_files import MAX_BYTES, ImageRejected, read_image
 from annotations.services.instructions import MAX_EXAMPLES, Example, store_example_image
-from annotations.services.sources import Pairing, UnableToDeal, found_by, selection_of
+from annotations.services.sources import Pairing, UnableToDeal, found_by, prompt_tags, selection_of
 from annotations.services.uploads import is_whole
 
 SHARES = ("random_share", "gold_share", "probe_share", "screen_out_below")
@@ -124,13 +125,18 @@ class SourceForm(forms.Form):
 
     source = forms.ChoiceField(label=_("Source"), choices=Source, widget=forms.RadioSelect, initial=Source.MATCHUPS)
     generators = forms.ModelMultipleChoiceField(
-        Generator.objects.order_by("name"),
+        Generator.objects.filter(Exists(Image.objects.filter(generator=OuterRef("pk")))).order_by("name"),
         label=_("Generators"),
         to_field_name="name",
         required=False,
         widget=forms.CheckboxSelectMultiple,
     )
-    tag = forms.CharField(label=_("Prompts with the tag"), max_length=64, required=False)
+    tag = forms.CharField(
+        label=_("Prompts with the tag"),
+        max_length=64,
+        required=False,
+        widget=forms.TextInput(attrs={"list": "prompt-tags", "autocomplete": "off"}),
+    )
     shown_in = forms.ModelChoiceField(
         Campaign.objects.order_by("name"),
         label=_("Images of the campaign"),
@@ -159,6 +165,11 @@ class SourceForm(forms.Form):
         self.user = user
         bucket = cast(forms.ChoiceField, self.fields["bucket"])
         bucket.choices = [(name, name) for name in settings.IMPORT_BUCKETS]
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that prompts have, to choose from."""
+        return prompt_tags()
 
     @property
     def has_buckets(self) -> bool:

@@ -3,7 +3,9 @@
 const AT_ONCE = 3;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
-const TIMEOUT_MS = 120_000;
+// A part that does not get through in this time gets twice as much with the next try: the line may be slow.
+const FIRST_TIMEOUT_MS = 60_000;
+const LONGEST_TIMEOUT_MS = 1_200_000;
 
 /** The server said no, and would say so again. */
 export class UploadRefused extends Error {
@@ -67,9 +69,10 @@ export class Upload {
 
   /** Asks until there is an answer: what the connection or the server lacks for the moment may come back. */
   async #ask(address, options) {
-    for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+    let [waitMs, timeoutMs] = [FIRST_WAIT_MS, FIRST_TIMEOUT_MS];
+    while (true) {
       this.#stopper.signal.throwIfAborted();
-      const response = await this.#try(address, options);
+      const response = await this.#try(address, options, timeoutMs);
       if (response?.ok) return response;
       if (response && response.status < 500 && ![401, 408, 429].includes(response.status)) {
         const { code = "", detail = response.statusText } = await response.json().catch(() => ({}));
@@ -77,15 +80,17 @@ export class Upload {
       }
       this.onWaiting(response?.status === 401 ? "logged_out" : "offline");
       await this.#pause(waitMs);
+      waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS);
+      timeoutMs = Math.min(2 * timeoutMs, LONGEST_TIMEOUT_MS);
     }
   }
 
-  async #try(address, { headers = {}, ...options }) {
+  async #try(address, { headers = {}, ...options }, timeoutMs) {
     try {
       return await fetch(address, {
         credentials: "same-origin",
         headers: { Accept: "application/json", "X-CSRFToken": this.csrfToken, ...headers },
-        signal: AbortSignal.any([this.#stopper.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+        signal: AbortSignal.any([this.#stopper.signal, AbortSignal.timeout(timeoutMs)]),
         ...options,
       });
     } catch {

@@ -1,18 +1,21 @@
 """What those who run campaigns see and may do in the admin."""
 
+import hashlib
 import re
 from typing import Any
 
 import pytest
 from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotations.models import Annotator, Campaign, Generator, Image, Invite, Prompt, Slot, Task, Vote
+from annotations.models import Annotator, Campaign, Generator, Image, Invite, Prompt, Slot, Task, Upload, Vote
+from annotations.services.uploads import store_part
 from annotations.services.voting import claim_slots, record_vote
 from tests.annotations.factories import (
     make_annotator,
@@ -27,7 +30,7 @@ from tests.annotations.factories import (
 
 pytestmark = pytest.mark.django_db
 
-REGISTERED: list[type[Model]] = [Annotator, Campaign, Generator, Image, Invite, Prompt, Slot, Task, Vote]
+REGISTERED: list[type[Model]] = [Annotator, Campaign, Generator, Image, Invite, Prompt, Slot, Task, Upload, Vote]
 FACTS: list[type[Model]] = [Slot, Vote]
 
 
@@ -64,6 +67,7 @@ def make_voted_campaign(**fields: Any) -> Campaign:
         idempotency_key=f"00000000-0000-0000-0000-{number():012}",
     )
     make_invite(campaign, label="friends")
+    Upload.objects.create(name="foxes.zip", size=9, part_size=4, created_by=person.user)
     return campaign
 
 
@@ -372,3 +376,23 @@ def test_pages_are_for_staff_only(client: Client, model: type[Model]) -> None:
     client.force_login(make_user("Ben"))
 
     assert client.get(list_url(model)).status_code == 302
+
+
+def test_an_upload_is_taken_away_with_its_parts(admin: Client) -> None:
+    upload = Upload.objects.create(name="foxes.zip", size=4, part_size=4)
+    content = b"0123"
+    part = store_part(upload=upload, number=0, content=content, sha256=hashlib.sha256(content).hexdigest())
+
+    admin.post(delete_url(upload), {"post": "yes"})
+
+    assert not Upload.objects.exists()
+    assert not default_storage.exists(str(part.file.name))
+
+
+def test_a_change_of_the_wording_in_the_admin_is_a_version(admin: Client) -> None:
+    campaign = make_campaign(tasks=0, question="Which?", instructions="Look.")
+
+    admin.post(change_url(campaign), campaign_form(slug=campaign.slug, question="Which one?", instructions="Look."))
+
+    versions = campaign.instruction_texts.order_by("number").values_list("number", "question")
+    assert list(versions) == [(1, "Which?"), (2, "Which one?")]

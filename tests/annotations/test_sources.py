@@ -17,6 +17,7 @@ from annotations.services.sources import (
     deal_as_in,
     deal_from_library,
     found_by,
+    prompt_tags,
     sets_of_prompt,
 )
 from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, make_task
@@ -125,6 +126,13 @@ def test_a_selection_narrows_by_tag_and_campaign_and_never_shows_what_is_hidden_
     assert found_by(Selection(campaign=shown.slug)) == Found(1, 2)
     assert found_by(Selection()) == Found(2, 4)
     assert {hidden, spoilt} <= set(wanted.images.all())
+
+
+def test_prompt_tags_are_those_that_prompts_have() -> None:
+    for tags in (["b", "a"], ["b"], []):
+        make_prompt(tags=tags)
+
+    assert prompt_tags() == ["a", "b"]
 
 
 def test_synthetic_images_make_the_campaign_synthetic() -> None:

@@ -195,6 +195,7 @@ def open_upload_part(upload: Upload) -> bytes:
 
 def test_remove_upload_takes_its_files_along() -> None:
     upload = sent(b"0123456789")
+    default_storage.save(f"uploads/{upload.public_id}/000009", io.BytesIO(b"of a process that ended"))
 
     remove_upload(upload=upload)
 

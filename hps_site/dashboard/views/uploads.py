@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -36,6 +36,8 @@ def for_programs(view: View[P]) -> View[P]:
             return view(request, *args, **kwargs)
         except PartDiffers as error:
             return _refused(409, "part_differs", str(error))
+        except UnreadablePostError:
+            return _refused(400, "cut_short", "The connection broke; send the part again.")
         except UploadRefused as error:
             return _refused(400, "refused", str(error))
 

@@ -181,7 +181,7 @@ def test_new_from_generators_makes_the_tasks_in_the_background(staff: Client) ->
 )
 def test_new_says_what_is_wrong_and_makes_nothing(staff: Client, changes: dict[str, Any], words: str) -> None:
     make_campaign(slug="taken", tasks=0)
-    make_generator("alone")
+    make_image(generator=make_generator("alone"), has_file=False)
 
     response = staff.post(NEW, filled(**changes))
 
