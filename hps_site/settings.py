@@ -18,7 +18,7 @@ MEDIA_ROOT = HPS_SITE_HOME / "media"
 ARTEFACTS_DIR = HPS_SITE_HOME / "artefacts"
 CACHE_DIR = HPS_SITE_HOME / "cache"
 # The models that trainings and generators start from, by the names that presets use; the demo brings the tiny ones.
-BASE_MODEL_NAMES = ("tiny-clip", "tiny-diffusion", "clip-vit-l-14", "stable-diffusion-v1-4")
+BASE_MODEL_NAMES = ("tiny-clip", "tiny-diffusion", "clip-vit-l-14", "clip-vit-h-14", "stable-diffusion-v1-4")
 BASE_MODELS = {name: HPS_SITE_HOME / "base-models" / name for name in BASE_MODEL_NAMES}
 
 # Environment
@@ -32,6 +32,7 @@ ALLOWED_HOSTS = environment.words(
 )
 DEVICE = environment.text("DEVICE", "auto")
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
+TRUSTED_PROXIES = environment.whole_number("TRUSTED_PROXIES", 0)
 
 # Apps
 
@@ -182,6 +183,7 @@ CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_VISIBILI
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "worker.sweep_runs", "schedule": 10.0, "options": {"expires": 10}},
     "sweep-uploads": {"task": "worker.sweep_uploads", "schedule": 600.0, "options": {"expires": 600}},
+    "give-back-places": {"task": "worker.give_back_places", "schedule": 300.0, "options": {"expires": 300}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(HPS_SITE_HOME / "beat-schedule")
 CELERY_TIMEZONE = TIME_ZONE

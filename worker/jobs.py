@@ -14,6 +14,7 @@ from celery import Task, shared_task
 from celery.signals import celeryd_after_setup, heartbeat_sent, worker_ready, worker_shutting_down
 from django.db import DatabaseError, connections
 
+from annotations.services import recruiting, throttles
 from worker.services import execution, importing, presence, runs, score_requests
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,14 @@ def sweep_uploads(**_later: object) -> None:
 def answer_score_request(*, number: str, **_later: object) -> None:
     """Score images for somebody who waits."""
     score_requests.answer_score_request(number=number)
+
+
+@shared_task(name="worker.give_back_places", ignore_result=True)
+def give_back_places(**_later: object) -> None:
+    """Free the places of recruited people who left, and forget tries that no longer count."""
+    if count := recruiting.give_back_abandoned():
+        logger.info("%d places given back", count)
+    throttles.forget_old_attempts()
 
 
 @contextlib.contextmanager

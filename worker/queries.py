@@ -23,7 +23,7 @@ CURVE_POINTS = 200
 
 # The settings there are to start from, by kind; generation and scoring need none.
 PRESETS: dict[str, tuple[str, ...]] = {
-    Run.Kind.CLASSIFIER: ("tiny", "paper"),
+    Run.Kind.CLASSIFIER: ("tiny", "paper", "hps2"),
     Run.Kind.AESTHETIC: ("tiny", "paper"),
     Run.Kind.ADAPTER: ("tiny", "paper"),
 }

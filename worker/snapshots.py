@@ -144,6 +144,13 @@ def image_opener(choices: Iterable[Choice]) -> Callable[[str], PIL.Image.Image]:
     return lambda key: _decoded(storage, names[key])
 
 
+def image_hashes(choices: Iterable[Choice]) -> dict[str, str]:
+    """SHA-256 of the file of every image of these choices, by public id."""
+    keys = {key for choice in choices for key in choice.images}
+    rows = Image.objects.values_list("public_id", "sha256")
+    return {str(public_id): sha256 for public_id, sha256 in rows.iterator() if str(public_id) in keys}
+
+
 def _decoded(storage: Storage, name: str) -> PIL.Image.Image:
     with storage.open(name) as file:
         picture = PIL.Image.open(io.BytesIO(file.read()))

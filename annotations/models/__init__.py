@@ -16,6 +16,7 @@ from annotations.models.library import TEST_SHARE, Generator, Image, Prompt, Spl
 from annotations.models.outcomes import Outcome
 from annotations.models.people import Annotator, Demographics, Participation, StateChange
 from annotations.models.tasks import Candidate, Slot, Task
+from annotations.models.throttles import Attempts
 from annotations.models.uploads import ManifestRow, Upload, UploadPart, part_path
 from annotations.models.votes import Vote, VoteQuerySet
 
@@ -25,6 +26,7 @@ __all__ = [
     "RESERVED_SLUGS",
     "TEST_SHARE",
     "Annotator",
+    "Attempts",
     "Campaign",
     "CampaignQuerySet",
     "Candidate",

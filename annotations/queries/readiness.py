@@ -125,9 +125,10 @@ def _votes(campaign: Campaign) -> list[Check]:
 
 
 def _prepared(campaign: Campaign) -> list[Check]:
-    """Gold and practice, where the settings promise them."""
+    """Gold and practice that can be given out, where the settings promise them."""
+    hidden = Exists(Candidate.objects.filter(task=OuterRef("pk"), image__is_hidden=True))
     counts = dict(
-        campaign.tasks.filter(purpose__in=[Task.Purpose.GOLD, Task.Purpose.PRACTICE])
+        campaign.tasks.filter(~hidden, purpose__in=[Task.Purpose.GOLD, Task.Purpose.PRACTICE], retired_at=None)
         .order_by()
         .values_list("purpose")
         .annotate(Count("pk"))

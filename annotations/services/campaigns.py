@@ -9,8 +9,8 @@ from django.db import IntegrityError, transaction
 
 from annotations.models import Campaign, Slot
 from annotations.queries.readiness import obstacles, readiness_of
-from annotations.services.claims import open_again
 from annotations.services.instructions import Example, examples_of, write_version
+from annotations.services.leases import open_again
 
 log = logging.getLogger(__name__)
 

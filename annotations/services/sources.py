@@ -183,7 +183,7 @@ def sets_of_prompt(
 def deal_as_in(*, campaign: Campaign, original: Campaign, progress: Progress) -> Dealt:
     """The tasks of another campaign again: regular, gold and practice ones. Repeated, it adds only what is new."""
     kinds = [Task.Purpose.REGULAR, Task.Purpose.GOLD, Task.Purpose.PRACTICE]
-    tasks = Task.objects.filter(campaign=original, purpose__in=kinds).order_by("pk")
+    tasks = Task.objects.filter(campaign=original, purpose__in=kinds, retired_at=None).order_by("pk")
     total, last, dealt = tasks.count(), 0, Dealt()
     chosen = tasks.select_related("prompt", "expected").prefetch_related("candidates__image")
     seen = 0

@@ -1,11 +1,14 @@
 """Reports turned into charts: which rows, which lines to hold them against, and what is written beside each."""
 
+import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from annotations.queries.quality import PersonFigures
 from hps_site.dashboard.charts import Interval, IntervalChart, Reference, interval_chart
 from hps_site.dashboard.queries.ballots import PositionReport
 from hps_site.dashboard.queries.forecasts import Precision
@@ -14,6 +17,7 @@ from hps_site.dashboard.queries.studies import StudyReport
 from hps_site.dashboard.templatetags.figures import log_worth, percent
 from scoring.metrics import Estimate
 from scoring.rankings import RankedGenerator
+from scoring.reliability import Places
 
 T = TypeVar("T")
 
@@ -57,6 +61,34 @@ def position_chart(report: PositionReport) -> IntervalChart:
     return interval_chart(
         rows, [Reference(_("even: %(share)s") % {"share": percent(report.even_share)}, report.even_share)]
     )
+
+
+def places_chart(places: Places) -> IntervalChart:
+    """How often each place was chosen, beside the share it has if places don't matter."""
+    rows = [
+        _row(_("place %(number)s") % {"number": place + 1}, places.share(place), is_marked=True)
+        for place in range(len(places.chosen))
+    ]
+    even = _("even: %(share)s") % {"share": percent(places.even_share)}
+    return interval_chart(_drawn(rows), [Reference(even, places.even_share)])
+
+
+def person_chart(figures: PersonFigures, others: Sequence[PersonFigures]) -> IntervalChart:
+    """What tells how one person looks, each with the others' share in words."""
+    rows = []
+    for label, name in (
+        (_("gold tasks right"), "gold"),
+        (_("same answer to repeats"), "repeats"),
+        (_("as the decided crowd"), "fit"),
+        (_("reliability"), "reliability"),
+    ):
+        row = _row(label, getattr(figures, name), is_marked=True)
+        usual = [estimate.value for other in others if (estimate := getattr(other, name)).n]
+        if row is not None and usual:
+            among = {"share": row.text, "usual": percent(statistics.median(usual))}
+            row = replace(row, text=_("%(share)s; half of the others above %(usual)s") % among)
+        rows.append(row)
+    return interval_chart(_drawn(rows))
 
 
 def study_chart(report: StudyReport) -> IntervalChart | None:

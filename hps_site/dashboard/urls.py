@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hps_site.dashboard.views import campaigns, previews, reports, uploads
+from hps_site.dashboard.views import campaigns, people, previews, quality, reports, uploads
 
 app_name = "dashboard"
 urlpatterns = [
@@ -27,6 +27,19 @@ urlpatterns = [
     ),
     path("campaigns/<slug:slug>/preview/release", previews.Release.as_view(), name="preview-release"),
     path("campaigns/<slug:slug>/preview/progress", previews.MyProgress.as_view(), name="preview-progress"),
+    path("people/", people.people, name="people"),
+    path("people/<uuid:public_id>/", people.person, name="person"),
+    *(
+        path(f"people/<uuid:public_id>/{action}/", people.change_state, {"action": action}, name=action)
+        for action in ("pause", "exclude", "restore")
+    ),
+    path("<slug:slug>/quality/", quality.quality, name="quality"),
+    path("<slug:slug>/gold/", quality.gold, name="gold"),
+    *(
+        path(f"<slug:slug>/gold/{way}/", quality.make, {"way": way}, name=f"gold-{way}")
+        for way in ("made", "of-one-mind", "by-hand")
+    ),
+    path("<slug:slug>/gold/retire/", quality.retire, name="gold-retire"),
     path("<slug:slug>/", reports.campaign, name="campaign"),
     path("<slug:slug>/score/", reports.score, name="score"),
 ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from annotations.models import RESERVED_SLUGS, Campaign, Candidate, Image, Slot, Task
@@ -48,8 +49,11 @@ def test_gold_and_practice_are_needed_where_the_settings_promise_them() -> None:
     assert unmet(campaign) == {"gold": True, "practice": True}
 
     make_task(campaign=campaign, purpose=Task.Purpose.PRACTICE)
-    make_task(campaign=campaign, purpose=Task.Purpose.GOLD)
+    gold = make_task(campaign=campaign, purpose=Task.Purpose.GOLD)
     assert unmet(campaign) == {}
+
+    Task.objects.filter(pk=gold.pk).update(retired_at=Now())
+    assert unmet(campaign) == {"gold": True}
 
 
 def test_images_that_are_not_read_yet_are_in_the_way() -> None:

@@ -67,6 +67,18 @@ def test_perform_classifier_registers_a_version_with_its_figures(transactional_d
     assert [event.step for event in run.events.filter(metrics__has_key="loss")][-1] == run.total_steps == 10
 
 
+def test_perform_classifier_again_finds_the_frozen_blocks_in_the_cache(transactional_db: None, files: Path) -> None:
+    campaign = make_voted_campaign(has_files=True)
+    execute_run(run_id=make_classifier_run(campaign).pk, worker="gpu-1")
+    again = make_classifier_run(campaign)
+
+    execute_run(run_id=again.pk, worker="gpu-1")
+
+    (said,) = [line for line in log_of(again) if line.startswith("Frozen blocks")]
+    assert said.startswith("Frozen blocks, images: 0 worked out, 12 found in the cache; prompts: 0 worked out, 6 found")
+    assert list((files / "cache" / "trunk").glob("*/*.safetensors"))
+
+
 def test_perform_aesthetic_registers_a_version_of_its_family(transactional_db: None) -> None:
     run = make_run(
         kind="aesthetic",
