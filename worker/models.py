@@ -28,6 +28,7 @@ class Run(models.Model):
         ADAPTER = "adapter", _("adapter training")
         GENERATION = "generation", _("image generation")
         SCORING = "scoring", _("image scoring")
+        IMPORT = "import", _("image import")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
@@ -83,7 +84,16 @@ class Run(models.Model):
         verbose_name_plural = _("runs")
         constraints = [
             models.UniqueConstraint(
-                fields=["kind"], name="run_one_active_per_kind", condition=Q(state__in=["queued", "running"])
+                fields=["kind"],
+                name="run_one_active_per_kind",
+                condition=Q(state__in=["queued", "running"]) & ~Q(kind="import"),
+            ),
+            # Imports wait for each other in the queue; only two into the same campaign would meet.
+            models.UniqueConstraint(
+                fields=["campaign"],
+                name="run_one_active_import_per_campaign",
+                condition=Q(state__in=["queued", "running"], kind="import"),
+                nulls_distinct=False,
             ),
             models.CheckConstraint(
                 name="run_finished_at_if_finished",

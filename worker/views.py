@@ -149,7 +149,7 @@ def run(request: HttpRequest, public_id: UUID) -> HttpResponse:
         "took": _duration(found),
         "figures": figures_of(found.metrics),
         "version": getattr(found, "version", None),
-        "is_worker_online": queries.is_worker_online(),
+        "is_worker_online": queries.is_worker_online(queries.queue_of(found.kind)),
         "may_change": request.user.has_perm("worker.change_run"),
         "may_add": request.user.has_perm("worker.add_run"),
     }

@@ -3,6 +3,7 @@
 from annotations.models.campaigns import (
     MAX_CANDIDATES,
     MIN_CANDIDATES,
+    RESERVED_SLUGS,
     Campaign,
     CampaignQuerySet,
     Instructions,
@@ -17,12 +18,13 @@ from annotations.models.people import Annotator, Demographics, Participation, St
 from annotations.models.snapshots import Snapshot
 from annotations.models.tasks import Candidate, Slot, Task
 from annotations.models.throttles import Attempts
-from annotations.models.uploads import Upload, UploadPart, part_path
+from annotations.models.uploads import ManifestRow, Upload, UploadPart, part_path
 from annotations.models.votes import Vote, VoteQuerySet
 
 __all__ = [
     "MAX_CANDIDATES",
     "MIN_CANDIDATES",
+    "RESERVED_SLUGS",
     "TEST_SHARE",
     "Annotator",
     "Attempts",
@@ -35,6 +37,7 @@ __all__ = [
     "Instructions",
     "InstructionsExample",
     "Invite",
+    "ManifestRow",
     "Outcome",
     "Participation",
     "Prompt",

@@ -1,153 +1,194 @@
-"""Reading piece by piece: JSON arrays of any size, archives that may be hostile."""
+"""Sets of images from the library: every generator meets every other, the same images give the same sets."""
 
-import io
-import json
-import tarfile
-import tracemalloc
-import zipfile
-from collections.abc import Callable
-from pathlib import Path
+from collections import Counter
+from itertools import combinations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from annotations.imports import sources
-from annotations.imports.archives import unpack
-from annotations.imports.records import UnableToImport
-from annotations.imports.sources import JsonArray, json_records
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
-    max_leaves=6,
+from annotations.models import Campaign, Image, Prompt, Task
+from annotations.services import sources
+from annotations.services.sources import (
+    Dealt,
+    Found,
+    Pairing,
+    Selection,
+    UnableToDeal,
+    deal_as_in,
+    deal_from_library,
+    found_by,
+    prompt_tags,
+    sets_of_prompt,
 )
+from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, make_task
+
+pytestmark = pytest.mark.django_db
 
 
-def items_of(content: bytes) -> list[object]:
-    return list(JsonArray(io.BytesIO(content), "a.json").items())
+def silent(_stage: str, _done: int, _total: int) -> None:
+    pass
 
 
-@given(
-    values=st.lists(JSON, max_size=5),
-    indent=st.sampled_from([None, 1]),
-    is_ascii=st.booleans(),
-    chunk=st.integers(1, 9),
-)
-@settings(max_examples=150, deadline=None)
-def test_json_array_reads_what_json_reads(values: list[Any], indent: int | None, is_ascii: bool, chunk: int) -> None:
-    text = json.dumps(values, indent=indent, ensure_ascii=is_ascii)
-    content = text.encode(errors="surrogatepass") if is_ascii else text.encode("utf-8", errors="replace")
-    whole = json.loads(content)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "CHUNK_BYTES", chunk)
-        assert items_of(content) == whole
+def draft(**fields: Any) -> Campaign:
+    return make_campaign(tasks=0, state=Campaign.State.DRAFT, **fields)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def library(makers: str, *, prompts: int = 1, seeds: int = 1, **fields: Any) -> list[Prompt]:
+    """For each prompt an image of each maker (a letter) and seed."""
+    generators = [make_generator(name) for name in makers]
+    made = [make_prompt(**fields) for _ in range(prompts)]
+    for prompt in made:
+        for generator in generators:
+            for seed in range(seeds):
+                make_image(prompt=prompt, generator=generator, seed=seed, has_file=False)
+    return made
+
+
+def dealt(campaign: Campaign, **selection: Any) -> Dealt:
+    return deal_from_library(campaign=campaign, selection=Selection(**selection), progress=silent)
+
+
+def names_of(task: Task) -> str:
+    return "".join(sorted(image.generator.name for image in task.images.select_related("generator") if image.generator))
+
+
+def test_matchups_take_the_prompts_for_which_every_generator_has_an_image() -> None:
+    library("ab", prompts=2)
+    lonely = make_prompt()
+    make_image(prompt=lonely, generator=Image.objects.filter(generator__name="a")[0].generator, has_file=False)
+    selection = Selection(generators=("a", "b"), needs_all=True)
+
+    assert found_by(selection) == Found(prompts=2, images=4)
+    campaign = draft(votes_per_task=2)
+    assert dealt(campaign, generators=("a", "b"), needs_all=True) == Dealt(tasks=2, prompts=2)
+    assert [names_of(task) for task in campaign.tasks.all()] == ["ab", "ab"]
+    assert campaign.slots.count() == 4
+
+
+def test_rounds_show_each_image_once_and_let_every_generator_meet_every_other() -> None:
+    library("abcd", prompts=40)
+    campaign = draft()
+
+    assert dealt(campaign, generators=tuple("abcd")).tasks == 80
+
+    met = Counter(names_of(task) for task in campaign.tasks.all())
+    assert set(met) == {"".join(pair) for pair in combinations("abcd", 2)}
+    assert min(met.values()) >= 5
+    assert Image.objects.filter(tasks__campaign=campaign).distinct().count() == 160
+
+
+def test_every_makes_all_pairs_on_every_prompt() -> None:
+    library("abcd", prompts=2)
+    campaign = draft()
+
+    dealt(campaign, pairing=Pairing.EVERY)
+
+    met = Counter(names_of(task) for task in campaign.tasks.all())
+    assert met == dict.fromkeys(("".join(pair) for pair in combinations("abcd", 2)), 2)
+
+
+def test_as_many_generators_as_images_make_one_set_per_seed() -> None:
+    [prompt] = library("abc", seeds=3)
+    images = list(prompt.images.all())
+
+    sets = sets_of_prompt(images, prompt=prompt, size=3, per_generator=2)
+
+    assert [sorted({image.seed for image in each.images}) for each in sets] == [[0], [1]]
+    assert all(len({image.generator_id for image in each.images}) == 3 for each in sets)
+
+
+def test_images_of_one_generator_are_dealt_in_their_order() -> None:
+    [prompt] = library("a", seeds=5)
+    images = list(prompt.images.order_by("pk"))
+
+    assert [each.images for each in sets_of_prompt(images, prompt=prompt, size=2)] == [images[:2], images[2:4]]
+
+
+def test_dealt_again_adds_only_what_is_new() -> None:
+    library("abc", prompts=3)
+    campaign = draft()
+    first = dealt(campaign)
+    before = set(campaign.tasks.values_list("pk", flat=True))
+
+    assert dealt(campaign) == first
+    assert set(campaign.tasks.values_list("pk", flat=True)) == before
+
+
+def test_a_selection_narrows_by_tag_and_campaign_and_never_shows_what_is_hidden_or_spoilt() -> None:
+    [wanted] = library("ab", tags=["animal"])
+    [other] = library("cd")
+    hidden = make_image(prompt=wanted, has_file=False, is_hidden=True)
+    spoilt = make_image(prompt=wanted, has_file=False, corrupted_from=hidden)
+    shown = make_campaign(tasks=0)
+    make_task(campaign=shown, prompt=other, images=list(other.images.all()))
+
+    assert found_by(Selection(tag="animal")) == Found(1, 2)
+    assert found_by(Selection(campaign=shown.slug)) == Found(1, 2)
+    assert found_by(Selection()) == Found(2, 4)
+    assert {hidden, spoilt} <= set(wanted.images.all())
+
+
+def test_prompt_tags_are_those_that_prompts_have() -> None:
+    for tags in (["b", "a"], ["b"], []):
+        make_prompt(tags=tags)
+
+    assert prompt_tags() == ["a", "b"]
+
+
+def test_synthetic_images_make_the_campaign_synthetic() -> None:
+    library("ab")
+    make_image(prompt=Prompt.objects.get(), generator=make_generator("toy", is_synthetic=True), has_file=False)
+    campaign = draft()
+
+    dealt(campaign, pairing=Pairing.EVERY)
+
+    campaign.refresh_from_db()
+    assert campaign.is_synthetic
+
+
+def test_dealing_many_prompts_goes_by_batches_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "PROMPTS_AT_ONCE", 2)
+    library("ab", prompts=5)
+    campaign, told = draft(), []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        told.append((stage, done, total))
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        deal_from_library(campaign=campaign, selection=Selection(), progress=stop)
+    assert told == [("making tasks", 2, 5), ("making tasks", 4, 5)]
+    assert dealt(campaign).tasks == campaign.tasks.count() == 5
+
+
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("selection", "words"),
     [
-        (b'[{"id": 1},\n {"id" 2}]', "Expecting ':' delimiter at line 2, column 8"),
-        (b"[1 2]", "Expecting ',' delimiter at line 1, column 4"),
-        (b"[1,\n\n2", "Expecting ',' delimiter at line 3, column 2"),
-        (b"[1] x", "Extra data at line 1, column 5"),
-        (b'["open', "Unterminated string starting at at line 1, column 2"),
-        (b"[1,]", "Expecting value at line 1, column 4"),
-        (b"", "Expecting value at line 1, column 1"),
+        ({"generators": ("a",), "needs_all": True}, "at least two generators"),
+        ({"pairing": "best"}, "must be one of rounds, every"),
+        ({"images_per_generator": 0}, "At least one image"),
+        ({"generators": ("a", "nobody")}, "no generator 'nobody'"),
+        ({"tag": "nothing"}, "0 prompts were found"),
     ],
 )
-def test_json_array_tells_line_and_column(
-    content: bytes, message: str, chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "CHUNK_BYTES", chunk)
+def test_what_cannot_be_dealt_is_refused(selection: dict[str, Any], words: str) -> None:
+    library("ab")
 
-    with pytest.raises(UnableToImport) as caught:
-        items_of(content)
-
-    assert str(caught.value) == f"a.json is not JSON: {message}."
+    with pytest.raises(UnableToDeal, match=words):
+        dealt(draft(), **selection)
+    assert not Task.objects.exists()
 
 
-def test_json_array_holds_little_of_a_large_file(tmp_path: Path) -> None:
-    path = tmp_path / "large.json"
-    record = json.dumps({"prompt": "x" * 300, "file_path": ["a.jpg", "b.jpg"], "human_preference": [1, 0]})
-    path.write_text("[" + ",\n".join([record] * 60_000) + "]")
-    assert path.stat().st_size > 20e6
+def test_tasks_of_another_campaign_are_copied_with_what_is_expected_of_them() -> None:
+    original = make_campaign(tasks=2)
+    gold = make_task(campaign=original, purpose=Task.Purpose.GOLD)
+    make_task(campaign=original, purpose=Task.Purpose.PROBE)
+    campaign = draft(votes_per_task=3)
 
-    tracemalloc.start()
-    try:
-        count = sum(1 for _record in json_records(path))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    assert deal_as_in(campaign=campaign, original=original, progress=silent).tasks == 4
 
-    assert count == 60_000
-    assert peak < 8e6
-
-
-def write_zip(path: Path, names: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in names.items():
-            archive.writestr(name, content)
-    return path
-
-
-def write_tar(path: Path, names: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in names.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-WRITERS: list[tuple[str, Callable[[Path, dict[str, bytes]], Path]]] = [("a.zip", write_zip), ("a.tar.gz", write_tar)]
-
-
-@pytest.mark.parametrize(("name", "write"), WRITERS)
-def test_unpack_gives_the_one_folder_inside(tmp_path: Path, name: str, write: Callable[..., Path]) -> None:
-    archive = write(tmp_path / name, {"hpd/train.json": b"[]", "hpd/images/a.png": b"a"})
-
-    folder = unpack(archive, tmp_path / "out")
-
-    assert folder == tmp_path / "out" / "hpd"
-    assert (folder / "images" / "a.png").read_bytes() == b"a"
-
-
-@pytest.mark.parametrize(("name", "write"), WRITERS)
-@pytest.mark.parametrize("bad", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "a\\out.txt", "C:out.txt"])
-def test_unpack_refuses_what_leads_elsewhere(tmp_path: Path, name: str, write: Callable[..., Path], bad: str) -> None:
-    archive = write(tmp_path / name, {bad: b"x"})
-
-    with pytest.raises(UnableToImport, match="in the archive is no path below its folder"):
-        unpack(archive, tmp_path / "deep" / "out")
-
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [archive]
-
-
-@pytest.mark.parametrize(("name", "write"), WRITERS)
-def test_unpack_refuses_what_was_made_to_burst(tmp_path: Path, name: str, write: Callable[..., Path]) -> None:
-    archive = write(tmp_path / name, {f"{number}.bin": bytes(50 << 20) for number in range(5)})
-
-    with pytest.raises(UnableToImport, match="unpacks to more than 200 times its size"):
-        unpack(archive, tmp_path / "out")
-
-
-def test_unpack_refuses_links_and_devices(tmp_path: Path) -> None:
-    for number, kind in enumerate([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]):
-        archive = tmp_path / f"{number}.tar"
-        with tarfile.open(archive, "w") as file:
-            info = tarfile.TarInfo("link")
-            info.type, info.linkname = kind, "/etc/passwd"
-            file.addfile(info)
-        with pytest.raises(UnableToImport, match="'link' in the archive is no plain file"):
-            unpack(archive, tmp_path / f"out{number}")
-
-
-def test_unpack_refuses_what_is_damaged(tmp_path: Path) -> None:
-    for name in ("a.zip", "a.tar.gz"):
-        (tmp_path / name).write_bytes(b"no archive at all")
-        with pytest.raises(UnableToImport, match=f"{name} cannot be unpacked"):
-            unpack(tmp_path / name, tmp_path / f"out-{name}")
+    kinds = Counter(campaign.tasks.values_list("purpose", flat=True))
+    assert kinds == {"regular": 3, "gold": 1}
+    assert campaign.tasks.get(purpose="gold").expected == gold.expected
+    assert campaign.slots.count() == 9
