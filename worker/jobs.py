@@ -15,7 +15,7 @@ from celery.signals import celeryd_after_setup, heartbeat_sent, worker_ready, wo
 from django.db import DatabaseError, connections
 
 from annotations.services import recruiting, throttles
-from worker.services import execution, presence, runs, score_requests
+from worker.services import execution, importing, presence, runs, score_requests
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,13 @@ def sweep_runs(**_later: object) -> None:
     swept = runs.sweep_runs()
     if swept != runs.Sweep(0, 0, 0, 0):
         logger.info("%s", swept)
+
+
+@shared_task(name="worker.sweep_uploads", ignore_result=True)
+def sweep_uploads(**_later: object) -> None:
+    """Make room: forget uploads that were read, and those that nobody came back for."""
+    if removed := importing.remove_read_uploads():
+        logger.info("%s uploads removed", removed)
 
 
 @shared_task(name=score_requests.ANSWER_JOB, ignore_result=True)

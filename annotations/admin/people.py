@@ -38,8 +38,9 @@ class AnnotatorAdmin(KeptAdmin):
     date_hierarchy = "created_at"
     show_full_result_count = False
     actions = ["erase"]
-    readonly_fields = ["public_id", "user", "invite", "source", "external_id", "is_synthetic", "created_at"]
-    fields = [*readonly_fields, "state"]
+    # Pausing and excluding are decided on the dashboard, where one sees what they change.
+    readonly_fields = ["public_id", "user", "invite", "source", "external_id", "is_synthetic", "created_at", "state"]
+    fields = [*readonly_fields]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

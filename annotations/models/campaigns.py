@@ -17,10 +17,22 @@ from annotations.models.outcomes import Outcome
 
 MIN_CANDIDATES, MAX_CANDIDATES = 2, 9
 
+# The dashboard's own pages stand beside those of campaigns, so no campaign may be called as they are.
+RESERVED_SLUGS = frozenset({"campaigns", "new", "people", "quality", "recruiting", "score", "uploads"})
+
 
 def random_code() -> str:
     """An unguessable code for a link: 22 letters and digits, 128 bits."""
     return secrets.token_urlsafe(16)
+
+
+def check_slug_is_not_reserved(slug: str) -> None:
+    if slug.lower() in RESERVED_SLUGS:
+        raise ValidationError(
+            _("'%(slug)s' is the address of a page of the dashboard; choose another slug."),
+            code="reserved",
+            params={"slug": slug},
+        )
 
 
 # Letters, digits and little more: a code is typed by hand, and stands in links and spreadsheets.
@@ -52,7 +64,7 @@ class Campaign(models.Model):
         OPEN = "open", _("anyone with an account")
         INVITED = "invited", _("only by an invite link")
 
-    slug = models.SlugField(_("slug"), max_length=80, unique=True)
+    slug = models.SlugField(_("slug"), max_length=80, unique=True, validators=[check_slug_is_not_reserved])
     name = models.CharField(_("name"), max_length=200)
     question = models.CharField(_("question"), max_length=200, default="Which image do you prefer?")
     instructions = models.TextField(_("instructions"), blank=True)
@@ -126,6 +138,12 @@ class Campaign(models.Model):
     @property
     def is_running(self) -> bool:
         return self.state == self.State.RUNNING
+
+    @property
+    def current_instructions(self) -> "Instructions | None":
+        """The wording that stands now, with its examples; None where it was never revised since there are versions."""
+        versions = self.instruction_texts.filter(number=self.instructions_version)
+        return versions.prefetch_related("examples__image").first()
 
     @property
     def outcomes(self) -> list["Outcome"]:

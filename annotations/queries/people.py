@@ -33,7 +33,7 @@ class Part:
     """Tasks answered and not undone."""
 
     judged: int
-    """Those of them that count: judgements on regular tasks."""
+    """Those of them that count towards what was asked for: judgements, practice apart."""
 
     last_voted_at: datetime | None
 
@@ -85,12 +85,18 @@ def lacks_consent(participation: Participation | None, campaign: Campaign) -> bo
 
 
 def judged_by(annotator: Annotator, campaigns: Iterable[Campaign]) -> dict[int, int]:
-    """How many judgements on regular tasks a person gave, by the id of the campaign; those without are left out."""
-    votes = Vote.objects.standing().filter(
-        annotator=annotator,
-        slot__campaign__in=campaigns,
-        outcome__in=Outcome.judgements(),
-        task__purpose=Task.Purpose.REGULAR,
+    """How many judgements a person gave, by the id of the campaign; those without are left out.
+
+    Gold and probes count as what they look like: a number that stood still after them would tell them apart.
+    """
+    votes = (
+        Vote.objects.standing()
+        .filter(
+            annotator=annotator,
+            slot__campaign__in=campaigns,
+            outcome__in=Outcome.judgements(),
+        )
+        .exclude(task__purpose=Task.Purpose.PRACTICE)
     )
     return dict(votes.values_list("slot__campaign").annotate(Count("pk")))
 

@@ -10,10 +10,7 @@ from django.db.models import Model
 from django.utils.translation import gettext as _
 
 from annotations.models import Annotator, Demographics, Participation, StateChange, Vote
-from annotations.services.claims import (
-    release_claims,
-)
-from annotations.services.leases import lock_claims
+from annotations.services.claims import release_claims
 
 
 class UnableToErase(Exception):
@@ -34,12 +31,12 @@ def erase_identity(*, annotator: Annotator, by: AbstractBaseUser | None = None, 
         UnableToErase: the account belongs to somebody who runs the site.
     """
     with transaction.atomic():
-        lock_claims(annotator)
+        # Slots before the person, as when a vote is recorded.
+        release_claims(annotator=annotator)
         annotator = Annotator.objects.select_for_update(no_key=True).get(pk=annotator.pk)
         user = User.objects.filter(annotator=annotator).first()
         if user is not None and (user.is_staff or user.is_superuser):
             raise UnableToErase(_("This account runs the site. Take its staff status away first."))
-        release_claims(annotator=annotator)
         Demographics.objects.filter(annotator=annotator).delete()
         Participation.objects.filter(annotator=annotator).update(study_id="", session_id="", code="")
         votes = Vote.objects.filter(annotator=annotator).update(client={})

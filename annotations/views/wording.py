@@ -28,6 +28,7 @@ def ways_on(campaign: Campaign) -> dict[str, WayOn]:
         "annotator_paused": WayOn(_("Your voting is paused"), _("Other campaigns"), home),
         "annotator_excluded": WayOn(_("You can no longer vote here"), _("Back to the start"), home),
         "invite_needed": WayOn(_("By invitation"), _("About this campaign"), entry),
+        "place_given_back": WayOn(_("Your place was given to somebody else"), _("Back to the start"), home),
         "refused": WayOn(_("This does not go on just now"), _("About this campaign"), entry),
     }
 

@@ -20,6 +20,7 @@ from annotations.models import (
     Recruitment,
     Slot,
     Task,
+    image_path,
 )
 from annotations.services.tasks import matchup_of
 
@@ -81,6 +82,8 @@ def make_image(*, prompt: Prompt | None = None, has_file: bool = True, **fields:
     )
     if has_file:
         image.file.save("picture.png", ContentFile(content), save=False)
+    else:
+        image.file.name = image_path(image, "")
     image.save()
     return image
 

@@ -1,11 +1,13 @@
 """What those who run campaigns see and may do in the admin."""
 
+import hashlib
 import re
 from typing import Any
 
 import pytest
 from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -24,10 +26,12 @@ from annotations.models import (
     Recruitment,
     Slot,
     Task,
+    Upload,
     Vote,
 )
 from annotations.services.demographics import tell
 from annotations.services.recruiting import Arrival, enter
+from annotations.services.uploads import store_part
 from annotations.services.voting import claim_slots, record_vote
 from tests.annotations.factories import (
     make_annotator,
@@ -44,7 +48,7 @@ from tests.annotations.factories import (
 pytestmark = pytest.mark.django_db
 
 REGISTERED: list[type[Model]] = [
-    *(Annotator, Campaign, Generator, Image, Invite, Participation, Prompt, Recruitment, Slot, Task, Vote),
+    *(Annotator, Campaign, Generator, Image, Invite, Participation, Prompt, Recruitment, Slot, Task, Upload, Vote),
 ]
 FACTS: list[type[Model]] = [Participation, Slot, Vote]
 
@@ -82,6 +86,7 @@ def make_voted_campaign(**fields: Any) -> Campaign:
         idempotency_key=f"00000000-0000-0000-0000-{number():012}",
     )
     make_invite(campaign, label="friends")
+    Upload.objects.create(name="foxes.zip", size=9, part_size=4, created_by=person.user)
     enter(recruitment=make_recruitment(campaign), arrival=Arrival(f"person{number()}", "study1", "session1"))
     return campaign
 
@@ -205,7 +210,7 @@ def test_campaign_actions_tell_what_cannot_be_done_and_do_the_rest(admin: Client
 
     told = act(admin, Campaign, "start", empty, ready)
 
-    assert sorted(told) == ["Empty has no tasks. Import or generate images for it first.", "Ready is now running."]
+    assert sorted(told) == ["Empty: It has no tasks. Import or generate images for it first.", "Ready is now running."]
     assert dict(Campaign.objects.values_list("name", "state")) == {"Empty": "draft", "Ready": "running"}
 
 
@@ -376,14 +381,14 @@ def test_text_from_outside_is_escaped(admin: Client) -> None:
     assert campaign.name == hostile
 
 
-def test_people_are_excluded_but_not_renamed(admin: Client) -> None:
+def test_people_are_neither_renamed_nor_excluded_without_a_preview(admin: Client) -> None:
     person = make_annotator()
 
     form = {"state": "excluded", "external_id": "mine", "source": "simulated"}
     assert admin.post(change_url(person), form).status_code == 302
 
     person.refresh_from_db()
-    assert (person.state, person.external_id, person.source) == ("excluded", None, "registered")
+    assert (person.state, person.external_id, person.source) == ("active", None, "registered")
 
 
 @pytest.mark.parametrize("model", REGISTERED)
@@ -391,6 +396,26 @@ def test_pages_are_for_staff_only(client: Client, model: type[Model]) -> None:
     client.force_login(make_user("Ben"))
 
     assert client.get(list_url(model)).status_code == 302
+
+
+def test_an_upload_is_taken_away_with_its_parts(admin: Client) -> None:
+    upload = Upload.objects.create(name="foxes.zip", size=4, part_size=4)
+    content = b"0123"
+    part = store_part(upload=upload, number=0, content=content, sha256=hashlib.sha256(content).hexdigest())
+
+    admin.post(delete_url(upload), {"post": "yes"})
+
+    assert not Upload.objects.exists()
+    assert not default_storage.exists(str(part.file.name))
+
+
+def test_a_change_of_the_wording_in_the_admin_is_a_version(admin: Client) -> None:
+    campaign = make_campaign(tasks=0, question="Which?", instructions="Look.")
+
+    admin.post(change_url(campaign), campaign_form(slug=campaign.slug, question="Which one?", instructions="Look."))
+
+    versions = campaign.instruction_texts.order_by("number").values_list("number", "question")
+    assert list(versions) == [(1, "Which?"), (2, "Which one?")]
 
 
 # People

@@ -26,9 +26,9 @@ def vote(part: Participation, outcome: str = "choice") -> Vote:
     return vote_on(claim_slots(annotator=part.annotator, campaign=part.campaign, count=1)[0], outcome).vote
 
 
-def answer_gold(part: Participation, *, is_right: bool) -> None:
+def answer_gold(part: Participation, *, is_right: bool, purpose: Task.Purpose = Task.Purpose.GOLD) -> None:
     """A gold task dealt by hand and answered."""
-    task = make_task(campaign=part.campaign, votes=1, purpose=Task.Purpose.GOLD)
+    task = make_task(campaign=part.campaign, votes=1, purpose=purpose)
     slot = task.slots.get()
     images = list(task.images.all())
     wrong = next(image for image in images if image != task.expected)
@@ -226,7 +226,7 @@ def test_too_few_right_gold_tasks_screen_a_person_out() -> None:
 
 
 def test_enough_right_gold_tasks_keep_a_person() -> None:
-    part = recruited(make_campaign(screen_out_after=2, screen_out_below=0.5))
+    part = recruited(make_campaign(screen_out_after=2, screen_out_below=0.5), votes_wanted=9)
 
     for is_right in (True, False, True, False):
         answer_gold(part, is_right=is_right)
@@ -245,10 +245,22 @@ def test_who_came_by_themselves_is_screened_out_without_a_code() -> None:
     assert claim_slots(annotator=ada, campaign=campaign, count=1) == []
 
 
-def test_gold_tasks_are_not_counted_towards_completion() -> None:
-    part = recruited(make_campaign(), votes_wanted=1)
+def test_gold_tasks_count_as_what_they_look_like() -> None:
+    campaign = make_campaign()
+    part = recruited(campaign, votes_wanted=2)
 
     answer_gold(part, is_right=True)
+
+    assert queries.progress_of(part.annotator, campaign) == queries.Progress(voted=1, left=1)
+    vote(part)
+    part.refresh_from_db()
+    assert part.state == "completed"
+
+
+def test_practice_is_not_counted_towards_completion() -> None:
+    part = recruited(make_campaign(), votes_wanted=1)
+
+    answer_gold(part, is_right=True, purpose=Task.Purpose.PRACTICE)
 
     part.refresh_from_db()
     assert part.state == "active"

@@ -232,6 +232,7 @@ def test_flagged_images_leave_the_sets_that_are_already_here(opened: Opened, ada
         ("annotator_paused", "Your voting is paused", "Other campaigns", "/"),
         ("annotator_excluded", "You can no longer vote here", "Back to the start", "/"),
         ("invite_needed", "By invitation", "About this campaign", "/c/birds/"),
+        ("place_given_back", "Your place was given to somebody else", "Back to the start", "/"),
         ("something_new", "This does not go on just now", "About this campaign", "/c/birds/"),
     ],
 )

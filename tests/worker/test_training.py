@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from annotations.models import Campaign
+from annotations.models import Campaign, Snapshot
+from annotations.services.snapshots import read_snapshot
 from tests.worker.test_execution import claimed, expire_lease
 from tests.worker.test_runs import log_of, make_run
 from tests.worker.worlds import make_voted_campaign, write_tiny_clip
-from worker.models import ModelVersion, Run, Snapshot
+from worker.classifier.loop import sha256_of_choices
+from worker.models import ModelVersion, Run
 from worker.services import training
 from worker.services.base_models import BaseModelMissing
 from worker.services.execution import Reporter, RunStopped, execute_run
@@ -59,7 +61,7 @@ def test_perform_classifier_registers_a_version_with_its_figures(transactional_d
         "verdict",
     }  # fmt: skip
     assert (run.metrics["top_one"]["n"], run.metrics["chance"]["value"]) == (12, 0.5)
-    assert version.manifest["data_sha256"] == Snapshot.objects.get().sha256
+    assert version.manifest["data_sha256"] == sha256_of_choices(read_snapshot(Snapshot.objects.get()))
     assert run.is_synthetic
     assert str(ModelVersion.objects.current().get()) == "clip-1"
     assert scorer_for(version).kind == "hps"

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from annotations.models import Snapshot
+from annotations.services.snapshots import read_snapshot
 from scoring import checkpoints
 from scoring.preferences import Choice
-from worker.models import ModelVersion, Run, Snapshot
+from worker.models import ModelVersion, Run
 from worker.queries import current_version
 from worker.services.base_models import base_model_folder
 from worker.services.execution import Reporter, RunStopped
 from worker.services.versions import register_base_models, register_version, scorer_for
-from worker.snapshots import image_hashes, image_opener, read_snapshot, take_snapshot
+from worker.snapshots import image_hashes, image_opener, take_training_snapshot
 
 if TYPE_CHECKING:
     from worker.classifier.reports import StepReport, TrainingResult
@@ -152,7 +154,7 @@ def _snapshot_of(run: Run, reporter: Reporter) -> Snapshot:
     """The votes of the run, frozen at its first attempt: later ones see the same."""
     if run.snapshot is None:
         reporter.stage("freezing the votes")
-        snapshot = take_snapshot(campaign=run.campaign)
+        snapshot = take_training_snapshot(campaign=run.campaign)
         reporter.record(snapshot=snapshot, is_synthetic=run.is_synthetic or snapshot.is_synthetic)
         reporter.say(
             f"{snapshot.train_choices} choices to train on, {snapshot.test_choices} to test on,"

@@ -1,5 +1,6 @@
 """The people behind the votes: their figures, whom to look at, and what excluding or restoring one would change."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -148,6 +149,13 @@ def daily_counts(said: Sequence[Said], person: str) -> dict[date, int]:
             day = localdate(vote.at)
             counts[day] = counts.get(day, 0) + 1
     return counts
+
+
+def medians(others: Sequence[PersonFigures]) -> dict[str, float | None]:
+    """The middle of these people for each share; None where it is known of nobody."""
+    names = ("gold", "repeats", "fit", "reliability", "ties", "all_bad", "skips", "too_fast")
+    shares = {name: [getattr(one, name).value for one in others if getattr(one, name).n] for name in names}
+    return {name: statistics.median(values) if values else None for name, values in shares.items()}
 
 
 def campaigns_of(annotator: Annotator) -> list[Campaign]:

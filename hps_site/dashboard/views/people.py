@@ -82,10 +82,10 @@ def person(request: HttpRequest, public_id: UUID) -> HttpResponse:
     row = next((row for row in report.rows if row.annotator == annotator), None)
     context: dict[str, Any] = {"annotator": annotator, "row": row, "changes": annotator.state_changes.all()}
     if row is not None:
-        others = [other.figures for other in report.rows if other is not row]
         context |= {
             "figures": row.figures,
-            "shares_chart": pictures.person_chart(row.figures, others),
+            "usual": queries.medians([other.figures for other in report.rows if other is not row]),
+            "shares_chart": pictures.person_chart(row.figures),
             "places_chart": pictures.places_chart(row.figures.places) if row.figures.places else None,
             "days": charts.daily_bars(queries.daily_counts(report.said, str(annotator.pk))),
             "others_of_ring": {one.others for one in row.suspicions if one.others},

@@ -222,8 +222,9 @@ def test_campaign_takes_the_same_statements_for_one_task_and_three(staff, tasks,
         cast(task, make_annotator(), 0)
         give_scores(clip, task, [1, 0])
 
-    # Session, user, campaign, generators, votes, versions, scores, slots, outcomes, study.
-    with django_assert_num_queries(11):
+    # Session, user, campaign, generators, votes, images elsewhere, versions, scores, slots, outcomes, study,
+    # people, permissions (2).
+    with django_assert_num_queries(14):
         staff.get(reverse("dashboard:campaign", args=[campaign.slug]))
 
 
