@@ -7,7 +7,7 @@ STAMP = $(VENV)/.made-from-lock
 PYTEST = $(RUN) -m pytest -n 2
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo serve worker test test-fast lint fix bench bench-scoring bench-training bench-policies bench-claims toy-weights
+.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-policies bench-claims toy-weights
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -45,6 +45,9 @@ lint: $(STAMP) ## style, types, layers, templates, migrations; changes nothing
 fix: $(STAMP) ## repair the style where a program can
 	$(VENV)/bin/ruff check --fix --quiet . || true
 	$(VENV)/bin/ruff format .
+
+messages: $(STAMP) ## bring the annotators' texts in every language up to date (needs gettext)
+	@deploy/make-messages $(RUN)
 
 bench: bench-scoring bench-training bench-policies bench-claims ## every benchmark, one after the other (hours)
 

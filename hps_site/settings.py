@@ -80,8 +80,15 @@ TEMPLATES = [
 ]
 
 LANGUAGE_CODE = "en"
-# A language is offered when its translation is there; with one alone, pages show no choice.
-LANGUAGES = [("en", _("English"))]
+# The annotators' pages are complete in each of these (tests/test_translations.py); those of staff are in English.
+LANGUAGES = [
+    ("en", _("English")),
+    ("es", _("Spanish")),
+    ("fr", _("French")),
+    ("zh-hans", _("Simplified Chinese")),
+    ("hi", _("Hindi")),
+    ("ar", _("Arabic")),
+]
 LOCALE_PATHS = [BASE_DIR / "annotations" / "locale"]
 TIME_ZONE = "UTC"
 

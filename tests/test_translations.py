@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCALE = ROOT / "annotations" / "locale"
 # Django's own texts (forms, dates) are translated by Django; English needs no catalogue.
 LANGUAGES = [code for code, _name in settings.LANGUAGES if code != "en"]
-FOLDERS = {"en": None, "es": "es", "fr": "fr", "zh-hans": "zh_Hans", "hi": "hi", "ar": "ar"}
+FOLDERS = {"es": "es", "fr": "fr", "zh-hans": "zh_Hans", "hi": "hi", "ar": "ar"}
 
 TEMPLATES = ["base.html", "403.html", "404.html", "annotations/**/*.html", "components/*.html", "registration/*.html"]
 SOURCES = [
@@ -25,7 +25,11 @@ SOURCES = [
     "annotations/models/outcomes.py",
     "annotations/models/people.py",
 ]
+STAFF_ONLY = {"corruptions.py", "sources.py"}
 CALLS = {"_", "_now", "gettext", "gettext_lazy", "pgettext", "ngettext", "npgettext"}
+CALL_IN_TEMPLATE = re.compile(
+    r"""\b(?:gettext|ngettext|pgettext|npgettext|_)\((?:[^()"']|"[^"]*"|'(?:[^'\\]|\\.)*')*\)"""
+)
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|\{\w+\}")
 
 
@@ -45,14 +49,14 @@ def texts_of_annotators() -> set[str]:
         for path in (ROOT / "templates").glob(pattern):
             texts |= set(texts_in_python(as_python(path.read_text())))
     for pattern in SOURCES:
-        for path in ROOT.glob(pattern):
+        for path in (path for path in ROOT.glob(pattern) if path.name not in STAFF_ONLY):
             texts |= set(texts_in_python(path.read_text()))
     return texts
 
 
 def as_python(template: str) -> str:
     """The calls of gettext in a template, one a line, as Django's own extraction sees them."""
-    calls = re.findall(r"\b(?:gettext|ngettext|pgettext|npgettext|_)\((?:[^()\"']|\"[^\"]*\"|'(?:[^'\\]|\\.)*')*\)", templatize(template))
+    calls = CALL_IN_TEMPLATE.findall(templatize(template))
     return "\n".join(calls)
 
 
