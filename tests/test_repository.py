@@ -55,7 +55,20 @@ def test_make_help_has_a_line_for_every_target() -> None:
 
 
 def test_make_has_the_targets_that_people_expect() -> None:
-    expected = ["help", "setup", "demo", "serve", "worker", "test", "test-fast", "lint", "fix", "bench", "toy-weights"]
+    expected = [
+        "help",
+        "setup",
+        "demo",
+        "serve",
+        "worker",
+        "test",
+        "test-fast",
+        "lint",
+        "fix",
+        "bench-scoring",
+        "bench-training",
+        "toy-weights",
+    ]
 
     assert make_targets() == expected
 
