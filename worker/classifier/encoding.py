@@ -97,12 +97,13 @@ class Encoder:
         # Beyond a choice's own images stand any others; the mask of the answers leaves them out.
         back = np.searchsorted(places, self._table.image_ids[rows]).clip(max=len(places) - 1)
         prompts, prompt_back = np.unique(self._table.prompt_ids[rows], return_inverse=True)
-        ids = self._ids[torch.from_numpy(prompts)].to(self._device)
+        ids = self._ids[torch.from_numpy(prompts)]
+        length = towers.text_length(self._model, ids)
         with self._autocast():
             tokens = self._images.tokens(places, self._device, self._dtype)
             images = towers.image_head(self._model, tokens, self._config.image_blocks)
-            tokens = self._texts.tokens(prompts, self._device, self._dtype)
-            texts = towers.text_head(self._model, tokens, ids, self._config.text_blocks)
+            tokens = self._texts.tokens(prompts, self._device, self._dtype)[:, :length]
+            texts = towers.text_head(self._model, tokens, ids[:, :length].to(self._device), self._config.text_blocks)
         images, texts = images.float(), texts.float()
         return images[torch.from_numpy(back).to(self._device)], texts[torch.from_numpy(prompt_back).to(self._device)]
 

@@ -105,3 +105,16 @@ def test_trunk_and_head_give_what_the_whole_model_gives(trained_blocks):
 
         assert torch.allclose(images, model.encode_image(pixels, normalize=True), atol=1e-6)
         assert torch.allclose(words, model.encode_text(texts, normalize=True), atol=1e-6)
+
+
+def test_text_head_gives_the_same_without_the_padding():
+    model = tiny.clip().eval()
+    texts = hps.tokenizer(model)(["a red circle", "blue"])
+    length = towers.text_length(model, texts)
+
+    with torch.no_grad():
+        tokens = towers.text_trunk(model, texts, 2)[:, :length]
+        words = towers.text_head(model, tokens, texts[:, :length], 2)
+
+        assert length == 5 < texts.shape[1]
+        assert torch.allclose(words, model.encode_text(texts, normalize=True), atol=1e-6)
