@@ -4,7 +4,7 @@ import torch
 from scoring import hps
 from tests.scoring import tiny
 from worker.classifier import towers
-from worker.classifier.config import PAPER
+from worker.classifier.config import HPS2, PAPER
 from worker.classifier.towers import UnableToUnlock
 
 
@@ -78,6 +78,24 @@ def test_unlock_of_the_papers_model():
     }
     # 168.5 million in the blocks, 1.4 in the projections
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 169_869_313
+
+
+def test_unlock_of_hps_v2s_model_trains_what_its_own_code_unlocks():
+    """`--lock-image-unlocked-groups 20 --lock-text-unlocked-layers 11` of tgxs002/HPSv2, its groups written out."""
+    with torch.device("meta"):
+        model = hps.build_clip(HPS2.architecture)
+    blocks = [[f"visual.transformer.resblocks.{number}"] for number in range(32)]
+    blocks[-1] += ["visual.ln_post.weight", "visual.ln_post.bias"]
+    stem = ["visual.conv1.weight", "visual.class_embedding", "visual.positional_embedding", "visual.ln_pre"]
+    groups = [stem, *blocks, ["visual.proj"]]
+
+    towers.unlock(model, image_blocks=HPS2.image_blocks, text_blocks=HPS2.text_blocks)
+
+    assert trained_parts(model) == {
+        *(name for group in groups[-20:] for name in group),
+        *(f"transformer.resblocks.{number}" for number in range(13, 24)),
+        *("ln_final.weight", "ln_final.bias", "text_projection", "logit_scale"),
+    }
 
 
 @pytest.mark.parametrize(("image_blocks", "text_blocks", "half"), [(4, 1, "image"), (1, 4, "text")])
