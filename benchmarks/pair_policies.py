@@ -25,7 +25,7 @@ from scipy.stats import kendalltau
 
 from annotations.policies import POLICIES, Floats, Standing, chances
 from hps_site.demo.simulator import SimulatedAnnotator, panel
-from scoring import rankings
+from scoring import worths
 
 GENERATORS, PEOPLE = 12, 12
 AIM = 0.9
@@ -62,7 +62,7 @@ class World:
             self.answers[number, members] += 1 / len(members)
 
     def tau(self) -> float:
-        log_worths, _covariance = rankings.fit_worths(self.shown, self.answers)
+        log_worths, _covariance = worths.fit_worths(self.shown, self.answers)
         return float(kendalltau(log_worths, self.worths).statistic)
 
 

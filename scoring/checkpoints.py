@@ -113,7 +113,7 @@ def read(folder: Path, device: str = "cpu") -> tuple[dict[str, "torch.Tensor"], 
 
 
 def convert_torch_file(path: Path) -> dict[str, "torch.Tensor"]:
-    """Weights from a foreign .pt or .pth file, read without running any code that it may hold.
+    """Weights from a foreign .pt, .pth, .bin or .safetensors file, read without running any code that it may hold.
 
     A dict under the key `state_dict` is taken out, and the prefix `module.` of data-parallel training removed.
     Entries that are not tensors are left out.
@@ -124,10 +124,16 @@ def convert_torch_file(path: Path) -> dict[str, "torch.Tensor"]:
     import pickle  # for the name of its error alone
 
     import torch  # slow import
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
+    loaded: Any
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        if path.suffix == ".safetensors":
+            loaded = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, SafetensorError, EOFError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointRejected(f"{path}: can't be read as plain weights ({reason}).") from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):

@@ -299,7 +299,7 @@ def import_clip_file(
     """Convert foreign CLIP weights (such as the paper's `hpc.pt`) into an artefact, once.
 
     Args:
-        path: a .pt file with a state dict in open_clip's or OpenAI's naming, which are the same.
+        path: a .pt, .bin or .safetensors file with a state dict in open_clip's or OpenAI's naming, which are the same.
         folder: where the artefact shall stand.
         architecture: see `build_clip`.
         preprocessing: how this model shall see pictures.
@@ -312,9 +312,7 @@ def import_clip_file(
     Raises:
         CheckpointRejected: the file can't be read without running code, or doesn't fit the architecture.
     """
-    tensors = checkpoints.convert_torch_file(path)
-    for remark in ("input_resolution", "context_length", "vocab_size"):  # OpenAI's files carry them beside the weights
-        tensors.pop(remark, None)
+    tensors = _clip_tensors(path)
     model = build_clip(architecture)
     load_weights(path, model, tensors)
     return checkpoints.write(
@@ -329,6 +327,46 @@ def import_clip_file(
             "converted_from": {"file": path.name, "sha256": checkpoints.file_sha256(path)},
         },
     )
+
+
+def import_pretrained(architecture: str, tag: str, folder: Path) -> dict[str, Any]:
+    """Fetch weights that open_clip knows by a tag, such as `laion2b_s32b_b79k` of `ViT-H-14`, into an artefact, once.
+
+    The one function here that may use the network, unless the file is in the hub's own cache.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: open_clip doesn't know the tag, or they were trained with the other activation than the name says.
+        CheckpointRejected: the file can't be read without running code, or doesn't fit the architecture.
+    """
+    known = open_clip.get_pretrained_cfg(architecture, tag)
+    if not known:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
+        raise ValueError(f"open_clip knows no weights {tag!r} of {architecture}; it has {tags}.")
+    model = build_clip(architecture)
+    has_quick_gelu = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
+    if bool(known.get("quick_gelu", False)) != has_quick_gelu:
+        other = architecture.removesuffix("-quickgelu") if has_quick_gelu else f"{architecture}-quickgelu"
+        raise ValueError(f"{tag} was trained with the activation of {other}; with {architecture} its scores are worse.")
+    mean, std = (tuple(known[key]) if known.get(key) else None for key in ("mean", "std"))
+    fields: dict[str, Any] = {"size": model.visual.image_size[0], "mean": mean, "std": std}
+    return import_clip_file(
+        Path(open_clip.download_pretrained(known)),
+        folder,
+        architecture=architecture,
+        preprocessing=Preprocessing(**{key: value for key, value in fields.items() if value}),
+        kind="clip",
+        name=f"{architecture} {tag}",
+    )
+
+
+def _clip_tensors(path: Path) -> dict[str, torch.Tensor]:
+    tensors = checkpoints.convert_torch_file(path)
+    for remark in ("input_resolution", "context_length", "vocab_size"):  # OpenAI's files carry them beside the weights
+        tensors.pop(remark, None)
+    return tensors
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -8,6 +8,8 @@ from tests.conftest import ROOT
 
 HEAVY = ["torch", "torchvision", "open_clip", "diffusers", "peft", "transformers", "accelerate"]
 
+WEB = ["django", "rest_framework", "celery", "psycopg", "redis", "diffusers", "transformers", "accelerate", "scipy"]
+
 START_THE_SITE = f"""
 import sys
 import hps_site.wsgi, hps_site.urls
@@ -32,6 +34,17 @@ def test_the_website_starts_without_the_machine_learning_packages() -> None:
     result = run(sys.executable, "-c", START_THE_SITE)
 
     assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+def test_scoring_training_and_benchmarks_need_no_web_framework() -> None:
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys({WEB}, None)
+import benchmarks.scoring, benchmarks.training, worker.classifier.loop, scoring.hps
+"""
+    result = run(sys.executable, "-c", code)
+
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_workers_know_the_jobs() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from annotations.policies.standing import Floats, Standing
-from scoring import rankings
+from scoring import worths
 
 # Precision of the prior on the log-worths, for the ranking by which sets are chosen: generators differ by about 1.
 # With a much weaker one, a handful of lucky votes would send everybody after differences that are not there.
@@ -35,9 +35,9 @@ def focused(standing: Standing) -> Floats:
     known = standing.shown.any(axis=1)
     if not known.any():
         return weights
-    log_worths, _covariance = rankings.fit_worths(standing.shown[known], standing.answers[known], PRIOR)
-    shares = rankings.chances(log_worths, standing.shown[known])
-    precision = rankings.information(shares, standing.asked[known]) + PRIOR * np.eye(len(log_worths))
+    log_worths, _covariance = worths.fit_worths(standing.shown[known], standing.answers[known], PRIOR)
+    shares = worths.chances(log_worths, standing.shown[known])
+    precision = worths.information(shares, standing.asked[known]) + PRIOR * np.eye(len(log_worths))
     covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
     narrowed = covariance @ _sensitivity(log_worths, covariance) @ covariance
     gains = _expected(shares, narrowed) / (1 + _expected(shares, covariance))

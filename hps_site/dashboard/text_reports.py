@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from annotations.models import Campaign
 from hps_site.dashboard.queries.scorers import ScorerReport, ScorerResult
 from scoring.metrics import Estimate
-from scoring.rankings import RankedGenerator
+from scoring.rankings import Ranking
 
 STANDINGS = {
     "base": "the base",
@@ -16,20 +16,24 @@ STANDINGS = {
 }
 
 
-def ranking(campaigns: Sequence[Campaign], places: Sequence[RankedGenerator]) -> str:
-    """Places as a table, best first."""
+def ranking(campaigns: Sequence[Campaign], ranking: Ranking) -> str:
+    """Places as a table, best first, each with the ranks that its interval allows."""
     rows = [
         (
+            "-".join(str(rank) for rank in dict.fromkeys(ranking.bands[place.generator])),
             place.generator,
             f"{place.log_worth:+.3f}",
             f"{place.low:+.3f} to {place.high:+.3f}",
             place.chosen,
             place.shown,
         )
-        for place in places
+        for place in ranking.places
     ]
     lines = [_heading("Generators by what people chose", campaigns)]
-    lines += text_table(["generator", "log-worth", "95 % interval", "chosen", "shown"], rows)
+    lines += text_table(["rank", "generator", "log-worth", "95 % interval", "chosen", "shown"], rows)
+    if len(ranking.components) > 1:
+        groups = "; ".join(", ".join(component) for component in ranking.components)
+        lines.append(f"These groups were never compared with each other, so only places within one count: {groups}.")
     return "\n".join(lines)
 
 

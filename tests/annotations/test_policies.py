@@ -12,7 +12,7 @@ from annotations.policies import POLICIES, Standing, chances
 from annotations.policies.coverage import coverage
 from annotations.policies.focused import PRIOR, SHARPNESS, focused
 from annotations.policies.uniform import uniform
-from scoring import rankings
+from scoring import worths
 
 
 def standing_of_pairs(
@@ -36,7 +36,7 @@ def by_matchup(standing: Standing, values: np.ndarray) -> dict[str, float]:
 
 def exact_fall_of_doubt(standing: Standing) -> np.ndarray:
     """tr(M (S - S')) with S' the covariance after one more answer, all by loops and inverses."""
-    log_worths, _ = rankings.fit_worths(standing.shown, standing.answers, PRIOR)
+    log_worths, _ = worths.fit_worths(standing.shown, standing.answers, PRIOR)
     generators = range(len(log_worths))
 
     def information_of(row: np.ndarray) -> np.ndarray:

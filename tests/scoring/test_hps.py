@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from scoring import checkpoints, hps
@@ -218,6 +219,45 @@ def test_import_clip_file_converts_openais_naming_once(tmp_path, scorer):
         "file": "hpc.pt",
         "sha256": checkpoints.file_sha256(tmp_path / "hpc.pt"),
     }
+
+
+def test_import_clip_file_reads_safetensors(tmp_path, scorer):
+    save_file(tiny.clip().state_dict(), tmp_path / "open_clip_model.safetensors")
+
+    hps.import_clip_file(
+        tmp_path / "open_clip_model.safetensors", tmp_path / "clip", architecture=tiny.ARCHITECTURE,
+        preprocessing=tiny.PREPROCESSING, kind="clip", name="tiny",
+    )  # fmt: skip
+
+    loaded = hps.load_scorer(tmp_path / "clip", "cpu")
+    assert loaded.score(PICTURES, "one").tolist() == pytest.approx(scorer.score(PICTURES, "one").tolist(), abs=1e-5)
+
+
+def test_import_pretrained_brings_the_file_of_a_tag_with_its_own_preprocessing(tmp_path, monkeypatch):
+    torch.save(tiny.clip().state_dict(), tmp_path / "weights.bin")
+    mean = [0.5, 0.5, 0.5]
+    monkeypatch.setattr(hps.open_clip, "get_model_config", lambda _: tiny.ARCHITECTURE)
+    monkeypatch.setattr(hps.open_clip, "get_pretrained_cfg", lambda *_: {"quick_gelu": True, "mean": mean, "std": None})
+    monkeypatch.setattr(hps.open_clip, "download_pretrained", lambda _: str(tmp_path / "weights.bin"))
+
+    manifest = hps.import_pretrained("ViT-tiny", "a_tag", tmp_path / "clip")
+
+    assert (manifest["kind"], manifest["name"]) == ("clip", "ViT-tiny a_tag")
+    assert manifest["preprocessing"] == Preprocessing(size=16, mean=(0.5, 0.5, 0.5)).to_manifest()
+    assert manifest["converted_from"]["file"] == "weights.bin"
+
+
+def test_import_pretrained_says_what_open_clip_does_not_know(tmp_path):
+    with pytest.raises(ValueError, match="no weights 'laion9b' of ViT-B-32; it has openai"):
+        hps.import_pretrained("ViT-B-32", "laion9b", tmp_path / "clip")
+
+
+def test_import_pretrained_refuses_the_wrong_activation(tmp_path, monkeypatch):
+    monkeypatch.setattr(hps.open_clip, "get_model_config", lambda _: tiny.ARCHITECTURE | {"quick_gelu": False})
+    monkeypatch.setattr(hps.open_clip, "get_pretrained_cfg", lambda *_: {"quick_gelu": True})
+
+    with pytest.raises(ValueError, match="trained with the activation of ViT-tiny-quickgelu"):
+        hps.import_pretrained("ViT-tiny", "openai", tmp_path / "clip")
 
 
 def test_import_clip_file_rejects_weights_of_another_model(tmp_path):

@@ -93,18 +93,19 @@ class Encoder:
 
     def embeddings(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         """Of the images of these choices, (B, N, D), and of their prompts, (B, D): float32, of length one."""
-        mask = torch.from_numpy(self._table.mask[rows]).to(self._device)
-        places, back = np.unique(self._images_of(rows), return_inverse=True)
+        places = np.unique(self._images_of(rows))
+        # Beyond a choice's own images stand any others; the mask of the answers leaves them out.
+        back = np.searchsorted(places, self._table.image_ids[rows]).clip(max=len(places) - 1)
         prompts, prompt_back = np.unique(self._table.prompt_ids[rows], return_inverse=True)
-        ids = self._ids[torch.from_numpy(prompts)].to(self._device)
+        ids = self._ids[torch.from_numpy(prompts)]
+        length = towers.text_length(self._model, ids)
         with self._autocast():
             tokens = self._images.tokens(places, self._device, self._dtype)
             images = towers.image_head(self._model, tokens, self._config.image_blocks)
-            tokens = self._texts.tokens(prompts, self._device, self._dtype)
-            texts = towers.text_head(self._model, tokens, ids, self._config.text_blocks)
-        padded = images.new_zeros(*mask.shape, images.shape[1])
-        padded[mask] = images[torch.from_numpy(back).to(self._device)]
-        return padded.float(), texts[torch.from_numpy(prompt_back).to(self._device)].float()
+            tokens = self._texts.tokens(prompts, self._device, self._dtype)[:, :length]
+            texts = towers.text_head(self._model, tokens, ids[:, :length].to(self._device), self._config.text_blocks)
+        images, texts = images.float(), texts.float()
+        return images[torch.from_numpy(back).to(self._device)], texts[torch.from_numpy(prompt_back).to(self._device)]
 
     def answers(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Mask, (B, N), people's shares, (B, N), and weights, (B,), of these choices, as the losses take them."""

@@ -23,10 +23,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, campaign: str, is_json: bool, **_options: Any) -> None:
         try:
             campaigns = ballots.campaigns_to_report(campaign)
-            ranking = rankings.rank(ballots.read_choices(campaigns))
+            ranking = rankings.ranking(ballots.read_choices(campaigns))
         except (ballots.NothingToReport, rankings.UnableToRank) as error:
             raise CommandError(str(error)) from error
         if is_json:
-            self.stdout.write(json.dumps([place.to_record() for place in ranking], indent=2))
+            self.stdout.write(json.dumps([place.to_record() for place in ranking.places], indent=2))
         else:
             self.stdout.write(text_reports.ranking(campaigns, ranking))

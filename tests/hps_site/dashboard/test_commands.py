@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotations.models import Outcome, Task
+from annotations.models import Campaign, Outcome, Task
 from hps_site.dashboard.text_reports import text_table
 from tests.annotations.factories import make_annotator, make_annotators
 from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, make_version, task_of
@@ -62,8 +62,20 @@ def test_rank_generators_as_a_table():
     lines = output_of("rank_generators", "--campaign", "birds").splitlines()
 
     assert lines[0] == "Generators by what people chose: birds"
-    assert lines[1].split() == ["generator", "log-worth", "95", "%", "interval", "chosen", "shown"]
-    assert lines[3].startswith("gull")
+    assert lines[1].split() == ["rank", "generator", "log-worth", "95", "%", "interval", "chosen", "shown"]
+    assert lines[3].split()[:2] == ["1-4", "gull"]
+
+
+def test_rank_generators_names_groups_that_were_never_compared():
+    birds()
+    cast(task_of(Campaign.objects.get(slug="birds"), ["wren", "dove"]), make_annotator(), 0)
+
+    lines = output_of("rank_generators", "--campaign", "birds").splitlines()
+
+    assert lines[-1] == (
+        "These groups were never compared with each other, so only places within one count:"
+        " gull, hawk, kite, lark; dove, wren."
+    )
 
 
 def test_rank_generators_of_one_generator_says_why_not():

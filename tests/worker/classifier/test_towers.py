@@ -4,7 +4,7 @@ import torch
 from scoring import hps
 from tests.scoring import tiny
 from worker.classifier import towers
-from worker.classifier.config import PAPER
+from worker.classifier.config import HPS2, PAPER
 from worker.classifier.towers import UnableToUnlock
 
 
@@ -80,6 +80,24 @@ def test_unlock_of_the_papers_model():
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 169_869_313
 
 
+def test_unlock_of_hps_v2s_model_trains_what_its_own_code_unlocks():
+    """`--lock-image-unlocked-groups 20 --lock-text-unlocked-layers 11` of tgxs002/HPSv2, its groups written out."""
+    with torch.device("meta"):
+        model = hps.build_clip(HPS2.architecture)
+    blocks = [[f"visual.transformer.resblocks.{number}"] for number in range(32)]
+    blocks[-1] += ["visual.ln_post.weight", "visual.ln_post.bias"]
+    stem = ["visual.conv1.weight", "visual.class_embedding", "visual.positional_embedding", "visual.ln_pre"]
+    groups = [stem, *blocks, ["visual.proj"]]
+
+    towers.unlock(model, image_blocks=HPS2.image_blocks, text_blocks=HPS2.text_blocks)
+
+    assert trained_parts(model) == {
+        *(name for group in groups[-20:] for name in group),
+        *(f"transformer.resblocks.{number}" for number in range(13, 24)),
+        *("ln_final.weight", "ln_final.bias", "text_projection", "logit_scale"),
+    }
+
+
 @pytest.mark.parametrize(("image_blocks", "text_blocks", "half"), [(4, 1, "image"), (1, 4, "text")])
 def test_unlock_says_that_there_are_fewer_blocks(image_blocks, text_blocks, half):
     with pytest.raises(UnableToUnlock, match=f"4 {half} blocks shall be trained, the model has 3"):
@@ -104,4 +122,17 @@ def test_trunk_and_head_give_what_the_whole_model_gives(trained_blocks):
         words = towers.text_head(model, towers.text_trunk(model, texts, trained_blocks), texts, trained_blocks)
 
         assert torch.allclose(images, model.encode_image(pixels, normalize=True), atol=1e-6)
+        assert torch.allclose(words, model.encode_text(texts, normalize=True), atol=1e-6)
+
+
+def test_text_head_gives_the_same_without_the_padding():
+    model = tiny.clip().eval()
+    texts = hps.tokenizer(model)(["a red circle", "blue"])
+    length = towers.text_length(model, texts)
+
+    with torch.no_grad():
+        tokens = towers.text_trunk(model, texts, 2)[:, :length]
+        words = towers.text_head(model, tokens, texts[:, :length], 2)
+
+        assert length == 5 < texts.shape[1]
         assert torch.allclose(words, model.encode_text(texts, normalize=True), atol=1e-6)
