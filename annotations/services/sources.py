@@ -11,6 +11,7 @@ from django.db.models import Count, F, Func, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Campaign, Generator, Image, Prompt, Task
+from annotations.queries.voting import visible_images
 from annotations.services.tasks import CandidateSet, create_tasks
 
 PROMPTS_AT_ONCE = 200
@@ -91,7 +92,7 @@ def selection_of(config: Mapping[str, Any]) -> Selection:
 
 def matching_images(selection: Selection) -> QuerySet[Image]:
     """The images that annotators may be shown and the selection means; never the spoilt copies of gold tasks."""
-    images = Image.objects.filter(is_hidden=False, corrupted_from=None)
+    images = visible_images().filter(corrupted_from=None)
     if selection.generators:
         images = images.filter(generator__name__in=selection.generators)
     if selection.tag:

@@ -25,6 +25,7 @@ urlpatterns = [
     path(
         "campaigns/<slug:slug>/preview/votes/<uuid:public_id>/undo", previews.Undo.as_view(), name="preview-undo-vote"
     ),
+    path("campaigns/<slug:slug>/preview/heartbeat", previews.Heartbeat.as_view(), name="preview-heartbeat"),
     path("campaigns/<slug:slug>/preview/release", previews.Release.as_view(), name="preview-release"),
     path("campaigns/<slug:slug>/preview/progress", previews.MyProgress.as_view(), name="preview-progress"),
     path("people/", people.people, name="people"),

@@ -182,6 +182,12 @@ class Undo(PreviewApi):
 
 
 @extend_schema(exclude=True)
+class Heartbeat(PreviewApi):
+    def post(self, _request: Request, slug: str) -> Response:
+        return Response({"kept": 0})
+
+
+@extend_schema(exclude=True)
 class Release(PreviewApi):
     def post(self, _request: Request, slug: str) -> Response:
         return Response({"released": 0})
@@ -201,6 +207,7 @@ def addresses(campaign: Campaign) -> dict[str, str]:
     screen = reverse("dashboard:preview", args=[campaign.slug])
     return {
         "claims": reverse("dashboard:preview-claims", args=[campaign.slug]),
+        "heartbeat": reverse("dashboard:preview-heartbeat", args=[campaign.slug]),
         "release": reverse("dashboard:preview-release", args=[campaign.slug]),
         "progress": reverse("dashboard:preview-progress", args=[campaign.slug]),
         "votes": reverse("dashboard:preview-votes", args=[campaign.slug]),

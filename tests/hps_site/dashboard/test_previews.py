@@ -8,6 +8,8 @@ from django.test import Client
 from django.urls import reverse
 
 from annotations.models import Annotator, Campaign, Slot, Task, Vote
+from annotations.views import voting
+from hps_site.dashboard.views import previews
 from tests.annotations.factories import make_campaign, make_task, make_user
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +73,14 @@ def test_claims_are_those_of_the_api_and_tell_nothing_more(staff: Client) -> Non
     assert {"token", "expires_at", "task", "prompt", "images", "outcomes"} <= claim.keys()
     assert [sorted(image) for image in claim["images"]] == [["height", "id", "url", "width"]] * 2
     assert claim["outcomes"] == ["choice", "tie", "all_bad", "skip", "flag"]
+
+
+def test_a_preview_has_an_address_for_all_that_the_screen_asks(campaign: Campaign) -> None:
+    real = voting._addresses(campaign)
+
+    assert previews.addresses(campaign).keys() == real.keys()
+    shared = {"campaign", "done", "stop", "login"}
+    assert not {real[name] for name in real.keys() - shared} & set(previews.addresses(campaign).values())
 
 
 @pytest.mark.usefixtures("campaign")
