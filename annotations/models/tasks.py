@@ -36,6 +36,7 @@ class Task(models.Model):
         "self", models.CASCADE, verbose_name=_("repeats"), null=True, blank=True, related_name="repeated_by"
     )
     matchup = models.CharField(_("the generators compared"), max_length=200, blank=True, editable=False)
+    retired_at = models.DateTimeField(_("no longer given out since"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
@@ -53,6 +54,9 @@ class Task(models.Model):
             models.CheckConstraint(
                 condition=Q(purpose="probe", repeats__isnull=False) | (~Q(purpose="probe") & Q(repeats=None)),
                 name="task_repeats_if_probe",
+            ),
+            models.CheckConstraint(
+                condition=Q(retired_at=None) | Q(purpose__in=["gold", "practice"]), name="task_retired_if_gold"
             ),
         ]
 

@@ -1,7 +1,7 @@
 """Makes the tasks that people do: a prompt's images, and the slots in which they are voted on."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -57,9 +57,9 @@ def create_tasks(
     wanted = campaign.votes_per_task if votes is None else votes
     tasks, new = record_tasks(campaign=campaign, sets=sets, purpose=purpose)
     slots = (
-        Slot(campaign=campaign, task=task, number=number, sort_key=queue_place(number), matchup=task.matchup)
-        for task in new
+        Slot(campaign=campaign, task=task, number=number, sort_key=place, matchup=task.matchup)
         for number in range(wanted)
+        for task, place in queue_places(new, number)
     )
     Slot.objects.bulk_create(slots, batch_size=BATCH)
     return tasks
@@ -75,7 +75,7 @@ def record_tasks(
         UnableToCreateTasks: a set doesn't fit; nothing is made.
     """
     for number, candidates in enumerate(sets, start=1):
-        check_set(candidates, number)
+        check_set(candidates, number, purpose)
     # Two makers of the same tasks come one after the other; votes, which only refer to the campaign, don't wait.
     Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
     by_hash = {Task.hash_of([image.pk for image in candidates.images]): candidates for candidates in sets}
@@ -108,11 +108,14 @@ def record_tasks(
     return [tasks[Task.hash_of([image.pk for image in candidates.images])] for candidates in sets], new
 
 
-def check_set(candidates: CandidateSet, number: int) -> None:
+def check_set(candidates: CandidateSet, number: int, purpose: Task.Purpose = Task.Purpose.REGULAR) -> None:
     """Lets a set pass that makes a task.
 
+    Only where the answer is known (gold, practice) may an image be of another prompt or a corrupted copy.
+
     Raises:
-        UnableToCreateTasks: the images are too few, too many, twice the same, or not all of the prompt.
+        UnableToCreateTasks: the images are too few, too many, twice the same, or not of the prompt, or a gold task's
+            obvious answer is missing or not one of its images.
     """
     images = candidates.images
     if not MIN_CANDIDATES <= len(images) <= MAX_CANDIDATES:
@@ -121,8 +124,14 @@ def check_set(candidates: CandidateSet, number: int) -> None:
         )
     if len({image.pk for image in images}) < len(images):
         raise UnableToCreateTasks(f"Set {number} holds an image twice.")
+    if purpose in {Task.Purpose.GOLD, Task.Purpose.PRACTICE}:
+        if candidates.expected not in images:
+            raise UnableToCreateTasks(f"Set {number} must name one of its own images as the obvious answer.")
+        return
     if any(image.prompt_id != candidates.prompt.pk for image in images):
         raise UnableToCreateTasks(f"Set {number} holds an image of another prompt than '{candidates.prompt}'.")
+    if any(image.corrupted_from_id for image in images):
+        raise UnableToCreateTasks(f"Set {number} holds a corrupted copy, which only gold tasks may show.")
 
 
 def existing_tasks(campaign: Campaign, purpose: Task.Purpose, hashes: list[str]) -> dict[str, Task]:
@@ -135,9 +144,27 @@ def existing_tasks(campaign: Campaign, purpose: Task.Purpose, hashes: list[str])
     }
 
 
-def queue_place(number: int) -> int:
-    """A random place in the queue, breadth first: every task gets its first vote before any gets its second."""
-    return (min(number, LAST_ROUND) << RANDOM_BITS) + random.getrandbits(RANDOM_BITS)
+def queue_places(tasks: Sequence[Task], number: int) -> Iterator[tuple[Task, int]]:
+    """A place in the queue for slot `number` of each task: random, and each matchup evenly over the whole round.
+
+    However far a round has come, each matchup has had its share of it, to within two sets.
+    """
+    by_matchup: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_matchup.setdefault(task.matchup, []).append(task)
+    for alike in by_matchup.values():
+        for turn, task in enumerate(random.sample(alike, len(alike))):
+            yield task, queue_place(number, (turn + random.random()) / len(alike))
+
+
+def queue_place(number: int, at: float | None = None) -> int:
+    """The place of slot `number`, breadth first: every task gets its first vote before any gets its second.
+
+    Args:
+        at: where in its round, 0 to below 1; anywhere by default.
+    """
+    share = random.random() if at is None else at
+    return (min(number, LAST_ROUND) << RANDOM_BITS) + int(share * 2**RANDOM_BITS)
 
 
 def matchup_of(images: Sequence[Image]) -> str:

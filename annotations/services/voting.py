@@ -11,32 +11,38 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, Vote
+from annotations.queries import people
 from annotations.queries import voting as queries
+from annotations.services import checks, participations
 from annotations.services.answers import Answer, FlagReason, VoteRejected, checked_answer
 from annotations.services.claims import (
     MAX_LIVE_CLAIMS,
     AnnotatorExcluded,
     AnnotatorPaused,
     CampaignNotRunning,
+    CapReached,
+    ConsentNeeded,
     InviteNeeded,
+    PlaceGivenBack,
     VotingRefused,
     claim_slots,
-    end_of_lease,
     extend_claims,
-    lock_claims,
-    open_again,
     release_claims,
 )
+from annotations.services.leases import end_of_lease, lock_claims, open_again
 from annotations.services.tasks import queue_place
 
 __all__ = [
     "AnnotatorExcluded",
     "AnnotatorPaused",
     "CampaignNotRunning",
+    "CapReached",
     "ClaimLost",
+    "ConsentNeeded",
     "FlagReason",
     "InviteNeeded",
     "KeyReused",
+    "PlaceGivenBack",
     "RecordedVote",
     "UndoRefused",
     "VoteRejected",
@@ -169,6 +175,8 @@ def leave(*, annotator: Annotator, campaign: Campaign) -> int:
 
 
 def _record(*, annotator: Annotator, token: UUID, answer: Answer, key: UUID) -> RecordedVote:
+    # Whoever excludes this person waits for the vote, or the vote for them; after both, nothing is uncounted.
+    annotator = Annotator.objects.select_for_update(no_key=True).get(pk=annotator.pk)
     # The row lock lets all who answer this claim wait for the first; only then is it decided who was first.
     claimed = Slot.objects.select_for_update(of=("self",)).select_related("campaign", "task")
     slot = claimed.filter(token=token, annotator=annotator).first()
@@ -180,8 +188,10 @@ def _record(*, annotator: Annotator, token: UUID, answer: Answer, key: UUID) -> 
     _check_not_excluded(annotator)
     vote = _store(annotator=annotator, slot=slot, answer=answer, key=key)
     Slot.objects.filter(pk=slot.pk).update(state=Slot.State.DONE, lease_until=None)
-    if answer.outcome not in Outcome.judgements():
+    if answer.outcome not in Outcome.judgements() and slot.task.purpose == Task.Purpose.REGULAR:
         _add_extra_slot(slot.task, campaign=slot.campaign)
+    checks.after_vote(vote=vote)
+    participations.after_vote(vote=vote)
     if answer.outcome == Outcome.FLAG and answer.reason != FlagReason.PROMPT_UNCLEAR:
         _put_away_flagged(slot)
     return RecordedVote(vote=vote, is_new=True)
@@ -243,6 +253,8 @@ def _check_not_excluded(annotator: Annotator) -> None:
 def _check_undoable(*, annotator: Annotator, vote: Vote, campaign: Campaign) -> None:
     if campaign.state == Campaign.State.CLOSED:
         raise UndoRefused(_("This campaign is closed; its votes stand."))
+    if people.is_finished(annotator, campaign):
+        raise UndoRefused(_("Your part is finished; its votes stand."))
     if vote != queries.latest_vote(annotator, campaign):
         raise UndoRefused(_("Only your own latest vote can be undone."))
 

@@ -1,6 +1,8 @@
 """The voting screen; it works without JavaScript too."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib import messages
@@ -14,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotations.forms import VoteForm
 from annotations.models import Annotator, Campaign, Image, Task, Vote
+from annotations.queries import people as people_queries
 from annotations.queries import voting as queries
 from annotations.services import people, voting
 from annotations.services.checks import feedback_on
@@ -36,6 +39,8 @@ def vote(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST":
         return _vote_and_go_on(request, campaign)
     annotator = queries.annotator_of(request.user)
+    if people_queries.lacks_consent(people_queries.participation_in(annotator, campaign), campaign):
+        return redirect("annotations:consent", slug=slug)
     slots = list(queries.live_slots(annotator, campaign)) if annotator else []
     progress = queries.progress_of(annotator, campaign)
     if not slots and (progress.left == 0 or not campaign.is_running):
@@ -44,7 +49,37 @@ def vote(request: HttpRequest, slug: str) -> HttpResponse:
         return redirect(campaign)
     claims = queries.shown_claims(slots)
     last_vote = queries.latest_vote(annotator, campaign) if annotator else None
-    context = {
+    context = voting_context(
+        campaign=campaign,
+        claims=claims,
+        progress=progress,
+        last_vote=last_vote.public_id if last_vote else None,
+        person=request.user.pk,
+        addresses=_addresses(campaign),
+    )
+    return render(request, "annotations/vote.html", context)
+
+
+def voting_context(
+    *,
+    campaign: Campaign,
+    claims: Sequence[queries.ShownClaim],
+    progress: queries.Progress,
+    last_vote: UUID | None,
+    person: int | str | None,
+    addresses: Mapping[str, str],
+) -> dict[str, Any]:
+    """All that the voting screen needs, in earnest and in a preview.
+
+    Args:
+        campaign: what is asked.
+        claims: what is shown, the first at once.
+        progress: of whoever votes.
+        last_vote: what an undo would take back.
+        person: under whom unsent votes are kept on the device.
+        addresses: where the screen sends what it sends.
+    """
+    return {
         "campaign": campaign,
         "claim": claims[0] if claims else None,
         "key": uuid4(),
@@ -55,19 +90,18 @@ def vote(request: HttpRequest, slug: str) -> HttpResponse:
         "screen": {
             "claims": [asdict(claim) for claim in claims],
             "progress": asdict(progress),
-            "last_vote": last_vote and last_vote.public_id,
+            "last_vote": last_vote,
             "lease_seconds": campaign.lease_seconds,
             "break_after": campaign.break_after,
             "tie_after_ms": campaign.tie_after_ms,
             "campaign": campaign.slug,
-            "person": request.user.pk,
-            "addresses": _addresses(campaign),
+            "person": person,
+            "addresses": addresses,
             "texts": wording.texts(),
             "key_actions": wording.key_actions(campaign),
             "ways_on": {code: asdict(way) for code, way in wording.ways_on(campaign).items()},
         },
     }
-    return render(request, "annotations/vote.html", context)
 
 
 @login_required
@@ -92,6 +126,8 @@ def _vote_and_go_on(request: HttpRequest, campaign: Campaign) -> HttpResponse:
     vote = _record(request, annotator) if "token" in request.POST else None
     try:
         slots = voting.claim_slots(annotator=annotator, campaign=campaign, count=1)
+    except voting.ConsentNeeded:
+        return redirect("annotations:consent", slug=campaign.slug)
     except voting.VotingRefused as refusal:
         messages.warning(request, str(refusal))
         ways_on = wording.ways_on(campaign)
@@ -134,5 +170,7 @@ def _addresses(campaign: Campaign) -> dict[str, str]:
         "undo": reverse("api-undo", args=[NO_ID]),
         "campaign": campaign.get_absolute_url(),
         "done": reverse("annotations:done", args=[campaign.slug]),
+        "undo_page": reverse("annotations:undo", args=[campaign.slug]),
+        "stop": reverse("annotations:home"),
         "login": f"{reverse('login')}?next={reverse('annotations:vote', args=[campaign.slug])}",
     }

@@ -16,16 +16,17 @@ CLAIMS_AT_ONCE = 5
 
 
 class TrueQualities:
-    """The hidden quality of each image, looked at once. Only the simulated people know it."""
+    """The hidden quality of each image for a caption, looked at once. Only the simulated people know it."""
 
     def __init__(self) -> None:
-        self._known: dict[int, float] = {}
+        self._known: dict[tuple[int, str], float] = {}
 
-    def of(self, order: list[int]) -> list[float]:
-        """Utilities of the images in the order shown."""
-        unknown = Image.objects.select_related("prompt").filter(id__in=set(order) - set(self._known))
-        self._known |= {image.pk: utility(pixels_of(image), image.prompt.text) for image in unknown}
-        return [self._known[image_id] for image_id in order]
+    def of(self, order: list[int], caption: str) -> list[float]:
+        """Utilities of images in the order shown; one of another caption is as bad as it looks for this one."""
+        unknown = [image_id for image_id in order if (image_id, caption) not in self._known]
+        for image in Image.objects.filter(id__in=unknown) if unknown else ():
+            self._known[image.pk, caption] = utility(pixels_of(image), caption)
+        return [self._known[image_id, caption] for image_id in order]
 
 
 def vote_until_done(*, campaign: Campaign, panel: list[SimulatedAnnotator]) -> int:
@@ -53,9 +54,8 @@ def _vote_on_claims(
     for slot in slots:
         if slot.token is None or slot.order is None:  # a held claim has both; the types can't say so
             continue
-        answer = person.choose(
-            qualities.of(slot.order), can_tie=campaign.allows_tie, can_all_bad=campaign.allows_all_bad
-        )
+        utilities = qualities.of(slot.order, slot.task.prompt.text)
+        answer = person.choose(utilities, can_tie=campaign.allows_tie, can_all_bad=campaign.allows_all_bad)
         say = partial(record_vote, annotator=annotator, token=slot.token, idempotency_key=uuid.uuid4(), shown_ms=1500)
         if isinstance(answer, str):
             say(outcome=Outcome(answer))

@@ -14,7 +14,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries
 
-from annotations.models import Annotator, Campaign, Task, Vote
+from annotations.models import Annotator, Campaign, Slot, Task, Vote
 from annotations.queries import voting as queries
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import (
@@ -131,7 +131,14 @@ def test_claims_say_what_stands_in_the_way(ada: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["campaigns/x/claims", "campaigns/x/release", "votes", "votes/3f0a2c4e-8a51-4f0e-9d5b-0c6a8d1f2b77/undo"]
+    "path",
+    [
+        "campaigns/x/claims",
+        "campaigns/x/heartbeat",
+        "campaigns/x/release",
+        "votes",
+        "votes/3f0a2c4e-8a51-4f0e-9d5b-0c6a8d1f2b77/undo",
+    ],
 )
 def test_posts_need_a_login(path: str) -> None:
     response = post(Client(), path)
@@ -343,6 +350,24 @@ def test_release_gives_claims_back(ada: Client) -> None:
 
     assert post(ada, f"campaigns/{campaign.slug}/release").json() == {"released": 2}
     assert campaign.slots.filter(state="open").count() == 3
+
+
+def test_heartbeat_keeps_claims(ada: Client) -> None:
+    campaign = make_campaign()
+    claim(ada, campaign, count=2)
+    Slot.objects.filter(campaign=campaign, state="leased").update(lease_until=timezone.now())
+
+    assert post(ada, f"campaigns/{campaign.slug}/heartbeat").json() == {"kept": 2}
+    assert campaign.slots.filter(lease_until__gt=timezone.now() + timedelta(minutes=2)).count() == 2
+
+
+def test_claims_say_when_one_has_given_all_the_votes_that_are_taken(ada: Client) -> None:
+    campaign = make_campaign(votes_per_person=1)
+    give(ada, claim(ada, campaign)[0])
+
+    response = post(ada, f"campaigns/{campaign.slug}/claims")
+
+    assert (response.status_code, response.json()["code"]) == (403, "cap_reached")
 
 
 def test_release_soon_keeps_the_work_for_half_a_minute(ada: Client) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from annotations.models import Annotator, Campaign, Slot, Task, Vote
 from annotations.queries import voting as queries
-from annotations.services.claims import CLAIM_ONE_SLOT
+from annotations.services.claims import CLAIM_IN_QUEUE
 from annotations.services.voting import (
     AnnotatorExcluded,
     AnnotatorPaused,
@@ -221,8 +221,8 @@ def test_claim_slots_reads_the_partial_index() -> None:
     )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE annotations_slot")
-        wanted = {"campaign": campaign.pk, "annotator": 1, "lease_seconds": 60}
-        cursor.execute(f"EXPLAIN {CLAIM_ONE_SLOT}", wanted)
+        wanted = {"campaign": campaign.pk, "annotator": 1, "lease_seconds": 60, "policy": ""}
+        cursor.execute(f"EXPLAIN {CLAIM_IN_QUEUE}", wanted)
         plan = "\n".join(row[0] for row in cursor.fetchall())
 
     assert "slot_not_done" in plan
@@ -379,7 +379,7 @@ def test_record_vote_still_takes_what_was_held_when_the_campaign_or_the_person_w
 
 def test_record_vote_refuses_people_who_are_excluded() -> None:
     [slot] = claim_slots(annotator=make_annotator(), campaign=make_campaign(), count=1)
-    slot.annotator.state = Annotator.State.EXCLUDED
+    Annotator.objects.update(state=Annotator.State.EXCLUDED)
 
     with pytest.raises(AnnotatorExcluded):
         vote_on(slot)

@@ -11,7 +11,7 @@ import PIL.Image
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
-from annotations.models import Campaign, Image
+from annotations.models import Campaign, Image, Task
 from worker.models import ImageScore, ModelVersion, Run
 from worker.queries import current_version, version_by_name
 from worker.services.execution import Reporter, RunStopped
@@ -146,10 +146,14 @@ def scorer_named(name: str) -> "Scorer":
 
 
 def images_of(campaign: Campaign | None) -> QuerySet[Image]:
-    """The images of a campaign's tasks, or all images."""
+    """The images of a campaign's regular tasks, or all images; those whose pixels are here.
+
+    Corrupted copies, made for gold tasks, are none of them.
+    """
+    images = Image.objects.filter(corrupted_from=None).exclude(file="")
     if campaign is None:
-        return Image.objects.all()
-    return Image.objects.filter(pk__in=campaign.tasks.values("images"))
+        return images
+    return images.filter(pk__in=campaign.tasks.filter(purpose=Task.Purpose.REGULAR).values("images"))
 
 
 def versions_in_use() -> list[ModelVersion]:

@@ -170,7 +170,7 @@ def read_choices(campaigns: Sequence[Campaign]) -> list[Choice]:
 
 def campaign_figures(campaign: Campaign, ballots: Sequence[Ballot]) -> CampaignFigures:
     """Counts of votes, people, prompts and wanted votes, and the median time; one SQL statement."""
-    slots = Slot.objects.filter(campaign=campaign).aggregate(
+    slots = Slot.objects.filter(campaign=campaign, task__purpose=Task.Purpose.REGULAR).aggregate(
         total=Count("id"), done=Count("id", filter=Q(state=Slot.State.DONE))
     )
     times = [ballot.shown_ms for ballot in ballots if ballot.shown_ms is not None]

@@ -8,7 +8,7 @@ from django.db.models import Count, Max, Q
 from django.db.models.functions import TruncDate
 from django.utils.timezone import make_aware
 
-from annotations.models import Campaign, Slot, Vote
+from annotations.models import Campaign, Slot, Task, Vote
 from worker.models import ModelVersion, Run
 
 RECENT_DAYS = 14
@@ -83,9 +83,8 @@ def latest_runs(*, count: int = 6) -> list[Run]:
 
 def _slots() -> dict[int, tuple[int, int]]:
     """By campaign: votes wanted, and of these done."""
-    rows = Slot.objects.values("campaign").annotate(
-        total=Count("id"), done=Count("id", filter=Q(state=Slot.State.DONE))
-    )
+    regular = Slot.objects.filter(task__purpose=Task.Purpose.REGULAR)
+    rows = regular.values("campaign").annotate(total=Count("id"), done=Count("id", filter=Q(state=Slot.State.DONE)))
     return {row["campaign"]: (row["total"], row["done"]) for row in rows}
 
 
