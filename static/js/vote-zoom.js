@@ -17,6 +17,7 @@ export class Zoom {
   #held = null; // the key that opened the view, as long as it is down
   #fingers = new Map();
   #hasMoved = false;
+  #pointer = null; // the last move of the mouse over the tiles
 
   /** getImages(): the images in sight; onOpen({isFlicker}): the view was used. */
   constructor(root, { keys, texts, getImages, onOpen }) {
@@ -46,8 +47,14 @@ export class Zoom {
     this.#pick(isFlicker ? 0 : null);
   }
 
-  /** A finger that rests on an image opens the view there, and chooses nothing. */
-  openByLongPress(tiles) {
+  /** The point of an image on which the mouse rests, or null. */
+  get pointed() {
+    const image = this.#pointer?.target.closest?.(".tile:hover")?.querySelector("img");
+    return image ? pointOf(image, this.#pointer) : null;
+  }
+
+  /** Where the mouse is; and a finger that rests on an image opens the view there, and chooses nothing. */
+  watch(tiles) {
     let timer = null;
     let start = null;
     const give = () => clearTimeout(timer);
@@ -61,6 +68,7 @@ export class Zoom {
       }, LONG_PRESS_MS);
     });
     tiles.addEventListener("pointermove", (event) => {
+      this.#pointer = event.pointerType === "mouse" ? event : null;
       if (start && Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) > STILL_PX) give();
     });
     for (const end of ["pointerup", "pointercancel"]) tiles.addEventListener(end, give);
@@ -75,7 +83,8 @@ export class Zoom {
     find("all").addEventListener("click", () => this.#pick(null));
     find("fit").addEventListener("click", () => this.#whole());
     find("pixels").addEventListener("click", () => this.#pixelwise());
-    dialog.addEventListener("close", () => frame.replaceChildren());
+    // The event comes later than the close; by then the view may be open again.
+    dialog.addEventListener("close", () => dialog.open || frame.replaceChildren());
     dialog.addEventListener("keydown", (event) => this.#onKey(event));
     document.addEventListener("keyup", (event) => this.#onKeyUp(event));
     frame.addEventListener("wheel", (event) => this.#onWheel(event), { passive: false });
@@ -245,7 +254,7 @@ export class Zoom {
 }
 
 /** The point of an image under the pointer, as shares of its width and height; null beside it. */
-export function pointOf(image, { clientX, clientY }) {
+function pointOf(image, { clientX, clientY }) {
   const box = image.getBoundingClientRect();
   const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
   const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];

@@ -8,7 +8,7 @@ import { Outbox } from "./vote-outbox.js";
 import { Patience } from "./vote-patience.js";
 import { Says } from "./vote-says.js";
 import { Stage } from "./vote-stage.js";
-import { pointOf, Zoom } from "./vote-zoom.js";
+import { Zoom } from "./vote-zoom.js";
 
 const BLIND_MS = 120; // nobody chooses this soon: it is the end of the press before
 const DOUBLE_CLICK_MS = 500;
@@ -60,7 +60,6 @@ let isStopped = false; // the server said that this person may not go on just no
 let isPractising = false;
 let used = {}; // the views that were opened on this set
 let input = "key";
-let pointedAt = null;
 let hiddenAt = null;
 
 begin();
@@ -73,9 +72,9 @@ async function begin() {
   deck.add(screen.claims);
   outbox.send();
   showProgress();
+  keepClaims();
   if (deck.current) await showNext();
   else stage.waitFor(texts.loading);
-  keepClaims();
   await goOn();
 }
 
@@ -87,8 +86,7 @@ function listen() {
   window.addEventListener("online", goOn);
   window.addEventListener("pageshow", (event) => event.persisted && location.reload());
   window.addEventListener("pagehide", () => post(addresses.release, { soon: true }, { keepalive: true }).catch(() => {}));
-  stage.tiles.addEventListener("pointermove", (event) => (pointedAt = event));
-  zoom.openByLongPress(stage.tiles);
+  zoom.watch(stage.tiles);
   find("retry").addEventListener("click", retryImages);
   find("stop").addEventListener("click", releaseClaims);
   find("open-help").addEventListener("click", () => help.open());
@@ -224,6 +222,8 @@ async function refuse(error) {
 async function onRecorded(entry, vote) {
   if (entry.campaign !== screen.campaign) return;
   if (!vote.feedback) lastVote = vote.id;
+  // What an earlier page or another tab left behind may have been counted by the server already.
+  if (said.find((past) => past.entry === entry)?.card === null) await countAnew();
   await goOn();
 }
 
@@ -286,15 +286,9 @@ function onKey(event) {
   else if (meaning === "help") help.open();
   else if (meaning === "undo") find("undo").click();
   else if (meaning === "flag") toggleFlag(flag);
-  else if (meaning === "zoom") zoom.open({ at: lookedAt(), key: event });
-  else if (meaning === "flicker") zoom.open({ at: lookedAt(), isFlicker: true });
+  else if (meaning === "zoom") zoom.open({ at: zoom.pointed, key: event });
+  else if (meaning === "flicker") zoom.open({ at: zoom.pointed, isFlicker: true });
   else stage.form.querySelector(`[name="outcome"][value="${meaning}"]`)?.click();
-}
-
-/** The point of an image on which the mouse rests. */
-function lookedAt() {
-  const image = pointedAt?.pointerType === "mouse" && pointedAt.target.closest?.(".tile:hover")?.querySelector("img");
-  return image ? pointOf(image, pointedAt) : null;
 }
 
 function toggleFlag(flag) {

@@ -3,12 +3,13 @@
 import json
 import re
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, Response, Route, expect
 
 from annotations.models import Annotator, Campaign, Vote
 from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, make_task
@@ -223,9 +224,11 @@ def test_flagged_images_leave_the_sets_that_are_already_here(opened: Opened, ada
 # Refusals
 
 
-@pytest.mark.parametrize(
-    ("code", "title", "link", "address"),
-    [
+def test_each_refusal_says_what_can_be_done(opened: Opened, ada: User) -> None:
+    make_campaign(slug="birds", tasks=2, has_files=True)
+    page = opened(user=ada)
+
+    for code, title, link, address in [
         ("consent_needed", "One thing before you go on", "Read and agree", "/c/birds/consent/"),
         ("cap_reached", "That is all we ask of one person", "See how it went", "/c/birds/done/"),
         ("campaign_not_running", "The campaign is resting", "Other campaigns", "/"),
@@ -234,22 +237,15 @@ def test_flagged_images_leave_the_sets_that_are_already_here(opened: Opened, ada
         ("invite_needed", "By invitation", "About this campaign", "/c/birds/"),
         ("place_given_back", "Your place was given to somebody else", "Back to the start", "/"),
         ("something_new", "This does not go on just now", "About this campaign", "/c/birds/"),
-    ],
-)
-def test_each_refusal_says_what_can_be_done(
-    opened: Opened, ada: User, code: str, title: str, link: str, address: str
-) -> None:
-    make_campaign(slug="birds", tasks=2, has_files=True)
-    page = opened(user=ada)
-    body = json.dumps({"code": code, "detail": "So says the server."})
-    page.route("**/claims", lambda route: route.fulfill(status=403, content_type="application/json", body=body))
-
-    page.goto("/c/birds/vote/")
-
-    expect(page.get_by_role("heading", name=title)).to_be_visible()
-    expect(page.get_by_text("So says the server.")).to_be_visible()
-    expect(page.get_by_role("link", name=link)).to_have_attribute("href", address)
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    ]:
+        body = json.dumps({"code": code, "detail": f"So says the server: {code}."})
+        page.unroute_all()
+        page.route("**/claims", partial(Route.fulfill, status=403, content_type="application/json", body=body))
+        page.goto("/c/birds/vote/")
+        expect(page.get_by_role("heading", name=title)).to_be_visible()
+        expect(page.get_by_text(f"So says the server: {code}.")).to_be_visible()
+        expect(page.get_by_role("link", name=link, exact=True)).to_have_attribute("href", address)
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
     assert violations(page) == []
 
 

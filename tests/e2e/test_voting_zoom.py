@@ -78,6 +78,19 @@ def test_x_opens_and_closes_and_escape_closes(opened: Opened, ada: User, campaig
     assert Vote.objects.count() == 0
 
 
+def test_the_view_opens_where_the_mouse_points(opened: Opened, ada: User, campaign: Campaign) -> None:
+    page = vote_page(opened, campaign, ada)
+    box = page.locator(".tile").nth(2).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.keyboard.press("x")
+    in_the_middle = places(page)
+    page.keyboard.press("x")
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
+    page.keyboard.press("x")
+
+    assert places(page)[0][0] < in_the_middle[0][0] - 50
+
+
 def test_held_down_x_shows_the_view_for_as_long(opened: Opened, ada: User, campaign: Campaign) -> None:
     page = vote_page(opened, campaign, ada)
 
