@@ -40,8 +40,9 @@ class Feedback:
 def deal_check(*, annotator: Annotator, campaign: Campaign) -> bool:
     """Leases one practice, gold or repeat task to a person if one is due now; tells whether it did.
 
-    Practice comes first, as long as the person has not practised. After that chance decides, so that nobody can count
-    on when a check comes: gold at `gold_rate`, a repeat at the campaign's `probe_share`. Call it within the transaction
+    Practice comes first, as long as the person has not practised; who asks for more claims than there is practice gets
+    real ones behind it, so that no wait follows the last practice set. After that chance decides, so that nobody can
+    count on when a check comes: gold at `gold_rate`, a repeat at the campaign's `probe_share`. Call it within the transaction
     that holds the person's lock (`leases.lock_claims`), once for each missing claim.
     """
     if campaign.practice_tasks and (is_practising := _deal_practice(annotator, campaign)) is not None:
