@@ -23,8 +23,8 @@ class AnnotatorAdmin(KeptAdmin):
     date_hierarchy = "created_at"
     show_full_result_count = False
     # Pausing and excluding are decided on the dashboard, where one sees what they change.
-    fields = ["public_id", "user", "invite", "source", "external_id", "is_synthetic", "created_at", "state"]
-    readonly_fields = fields
+    readonly_fields = ["public_id", "user", "invite", "source", "external_id", "is_synthetic", "created_at", "state"]
+    fields = [*readonly_fields]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
