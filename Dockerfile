@@ -31,10 +31,10 @@ CMD ["python", "-m", "gunicorn", "hps_site.wsgi", "--bind", "0.0.0.0:8000", "--w
 FROM web AS ml
 
 USER root
-# Without an index named here, Linux gets the CUDA build of torch (about 7 GB); for CPUs alone:
-# --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG TORCH_INDEX=https://pypi.org/simple
-RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -c requirements.lock -e '.[ml,s3]'
+# Linux gets the CUDA build of torch (about 7 GB). For CPUs alone, name the index of torch's CPU builds, which pip reads
+# from the environment: --build-arg PIP_EXTRA_INDEX_URL=...
+ARG PIP_EXTRA_INDEX_URL
+RUN pip install --no-cache-dir -c requirements.lock -e '.[ml,s3]'
 USER hps
 # A worker has no port; compose asks it by name.
 HEALTHCHECK NONE

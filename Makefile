@@ -7,10 +7,10 @@ STAMP = $(VENV)/.made-from-lock
 PYTEST = $(RUN) -m pytest -n 2
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo serve worker test test-fast lint fix bench toy-weights
+.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-policies bench-claims toy-weights
 
 help: ## list the commands
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## make the environment in .venv, or bring it up to date
 
@@ -46,8 +46,22 @@ fix: $(STAMP) ## repair the style where a program can
 	$(VENV)/bin/ruff check --fix --quiet . || true
 	$(VENV)/bin/ruff format .
 
-bench: $(STAMP) ## scoring in batches against one image at a time, side by side
-	$(RUN) -m benchmarks.score_images $(BENCH)
+messages: $(STAMP) ## bring the annotators' texts in every language up to date (needs gettext)
+	@deploy/make-messages $(RUN)
+
+bench: bench-scoring bench-training bench-policies bench-claims ## every benchmark, one after the other (hours)
+
+bench-scoring: $(STAMP) ## scoring beside the hpsv2 package's call pattern and a plain loop (BENCH="--device cuda")
+	$(RUN) -m benchmarks.scoring $(BENCH)
+
+bench-training: $(STAMP) ## training with the frozen-trunk cache beside plain loops (BENCH="--device cuda")
+	$(RUN) -m benchmarks.training $(BENCH)
+
+bench-policies: $(STAMP) ## how many votes each pair policy needs to rank twelve generators
+	$(RUN) -m benchmarks.pair_policies $(POLICIES)
+
+bench-claims: $(STAMP) ## how long a claim takes with a thousand tasks and with a hundred thousand
+	$(RUN) -m benchmarks.claims $(CLAIMS)
 
 toy-weights: $(STAMP) ## make the two tiny base models anew, from nothing
 	$(RUN) -m hps_site.demo.toy_weights

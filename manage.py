@@ -30,6 +30,24 @@ def needs_database(arguments: list[str]) -> bool:
     return arguments[0] not in WITHOUT_DATABASE
 
 
+def bring_up_to_date(command: str) -> None:
+    """Our own commands find their tables: made where the database is ours, asked for where somebody else keeps it."""
+    import django
+    from django.core.management import call_command, get_commands
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    django.setup()
+    if command in {"demo", "serve"} or get_commands().get(command) not in {"annotations", "worker", "hps_site"}:
+        return  # those two do it themselves, wherever the database is
+    executor = MigrationExecutor(connection)
+    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return
+    if os.environ.get("DATABASE_URL"):
+        sys.exit("The database is behind this version of the site: run `python manage.py migrate` first.")
+    call_command("migrate", verbosity=0, interactive=False)
+
+
 def leave_cores_for_others() -> None:
     """Half of the cores for tensors, in this process and those it starts, where nothing else was said.
 
@@ -48,6 +66,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with embedded.services() if needs_database(sys.argv[1:]) else contextlib.nullcontext():
+            if needs_database(sys.argv[1:]):
+                bring_up_to_date(sys.argv[1])
             execute_from_command_line(sys.argv)
     except embedded.EmbeddedServicesFailed as error:
         sys.exit(str(error))

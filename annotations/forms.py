@@ -7,7 +7,7 @@ from django.contrib.auth.forms import UserCreationForm
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
 
-from annotations.models import Outcome
+from annotations.models import Demographics, Outcome
 
 
 class RegistrationForm(UserCreationForm):
@@ -46,3 +46,23 @@ class VoteForm(forms.Form):
             "image": image,
             "reason": flag,
         }
+
+
+class DemographicsForm(forms.ModelForm):
+    """What a person tells of themselves; 'prefer not to say' is the answer to begin with."""
+
+    class Meta:
+        model = Demographics
+        fields = ("age_band", "region", "gender", "design_experience")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+
+
+class ErasureForm(forms.Form):
+    """Said by a tick, so that no single press ends an account."""
+
+    is_sure = forms.BooleanField(label=_("I understand that this cannot be undone"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})

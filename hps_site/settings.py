@@ -18,7 +18,7 @@ MEDIA_ROOT = HPS_SITE_HOME / "media"
 ARTEFACTS_DIR = HPS_SITE_HOME / "artefacts"
 CACHE_DIR = HPS_SITE_HOME / "cache"
 # The models that trainings and generators start from, by the names that presets use; the demo brings the tiny ones.
-BASE_MODEL_NAMES = ("tiny-clip", "tiny-diffusion", "clip-vit-l-14", "stable-diffusion-v1-4")
+BASE_MODEL_NAMES = ("tiny-clip", "tiny-diffusion", "clip-vit-l-14", "clip-vit-h-14", "stable-diffusion-v1-4")
 BASE_MODELS = {name: HPS_SITE_HOME / "base-models" / name for name in BASE_MODEL_NAMES}
 
 # Environment
@@ -32,6 +32,7 @@ ALLOWED_HOSTS = environment.words(
 )
 DEVICE = environment.text("DEVICE", "auto")
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
+TRUSTED_PROXIES = environment.whole_number("TRUSTED_PROXIES", 0)
 
 # Apps
 
@@ -79,9 +80,16 @@ TEMPLATES = [
 ]
 
 LANGUAGE_CODE = "en"
-# A language is offered when its translation is there; with one alone, pages show no choice.
-LANGUAGES = [("en", _("English"))]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+# The annotators' pages are complete in each of these (tests/test_translations.py); those of staff are in English.
+LANGUAGES = [
+    ("en", _("English")),
+    ("es", _("Spanish")),
+    ("fr", _("French")),
+    ("zh-hans", _("Simplified Chinese")),
+    ("hi", _("Hindi")),
+    ("ar", _("Arabic")),
+]
+LOCALE_PATHS = [BASE_DIR / "annotations" / "locale"]
 TIME_ZONE = "UTC"
 
 REST_FRAMEWORK = {
@@ -181,6 +189,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"visibility_timeout": CELERY_VISIBILITY_TIMEOUT}
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "worker.sweep_runs", "schedule": 10.0, "options": {"expires": 10}},
+    "sweep-uploads": {"task": "worker.sweep_uploads", "schedule": 600.0, "options": {"expires": 600}},
+    "give-back-places": {"task": "worker.give_back_places", "schedule": 300.0, "options": {"expires": 300}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(HPS_SITE_HOME / "beat-schedule")
 CELERY_TIMEZONE = TIME_ZONE
@@ -198,6 +208,12 @@ MEDIA_BUCKET = environment.text("MEDIA_BUCKET")
 MEDIA_ENDPOINT = environment.text("MEDIA_ENDPOINT")
 # The prefix under which nginx hands out media that a view allowed; empty: the view sends the file itself.
 MEDIA_ACCEL_PREFIX = environment.text("MEDIA_ACCEL_PREFIX")
+# Uploads that wait to be read, in parts of 8 MiB: one at most, and all of them together.
+UPLOAD_MAX_BYTES = environment.whole_number("UPLOAD_MAX_GB", 20) * 10**9
+UPLOAD_QUOTA_BYTES = environment.whole_number("UPLOAD_QUOTA_GB", 100) * 10**9
+# Where imports may read from, beside uploads. Nobody who uses the site can name another address or bucket.
+IMPORT_BUCKETS = environment.words("IMPORT_BUCKETS", [])
+IMPORT_ENDPOINT = environment.text("IMPORT_ENDPOINT") or MEDIA_ENDPOINT
 FILE_UPLOAD_PERMISSIONS = 0o640
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o750
 

@@ -5,14 +5,16 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from annotations.views.throttling import throttled_login
 from hps_site import health
 
 urlpatterns = [
     path("", include("annotations.urls")),
     path("", include("worker.urls")),
     path("dashboard/", include("hps_site.dashboard.urls")),
-    path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("accounts/login/", throttled_login(LoginView.as_view(redirect_authenticated_user=True)), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("admin/login/", throttled_login(admin.site.login)),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/v1/", include("hps_site.api")),

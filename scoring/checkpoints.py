@@ -47,7 +47,7 @@ def write(folder: Path, tensors: Mapping[str, "torch.Tensor"], manifest: Mapping
             - `is_synthetic`: true where it was trained on the toy world or on simulated votes
             - `model`, `preprocessing`: what the kind needs to rebuild the model (see `scoring.hps`)
             - `base`: `{"name", "sha256"}` of the artefact it was trained from, the hash being that of its weights
-            - `config`: the settings of the training; `seed`; `data_sha256`: hash of the snapshot
+            - `config`: the settings of the training; `seed`; `data_sha256`: hash of the choices
             - `metrics`: what was measured, as printed
             - `weights`, `format`, `libraries`, `git_commit`: filled in here
 

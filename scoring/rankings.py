@@ -75,7 +75,7 @@ def rank(choices: Sequence[Choice], *, prior: float = PRIOR) -> list[RankedGener
         raise UnableToRank(f"Ranking needs choices between at least two named generators, there are {len(names)}.")
     place = {name: number for number, name in enumerate(names)}
     shown, weights = _observations(judged, place)
-    log_worths, covariance = _fit(shown, weights, prior)
+    log_worths, covariance = fit_worths(shown, weights, prior)
     errors = np.sqrt(np.diag(covariance))
     times_chosen = Counter(choice.generators[choice.chosen] for choice in judged if choice.chosen is not None)
     times_shown = Counter(name for choice in judged for name in set(choice.generators))
@@ -107,18 +107,28 @@ def _observations(choices: Sequence[Choice], place: dict[str, int]) -> tuple[NDA
     return shown, np.array(list(votes.values()))
 
 
-def _fit(
-    shown: NDArray[np.float64], votes: NDArray[np.float64], prior: float
+def fit_worths(
+    shown: NDArray[np.float64], votes: NDArray[np.float64], prior: float = PRIOR
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centred log-worths that make the votes likeliest, and their covariance, by Newton's method with halved steps."""
+    """Centred log-worths that make the votes likeliest, and their covariance, by Newton's method with halved steps.
+
+    Args:
+        shown: (sets, generators), how many images of each generator each distinct set holds.
+        votes: (sets, generators), how often an image of each generator was chosen in each set; a tie is a vote in
+            parts that sum to 1.
+        prior: as in `rank`.
+
+    Returns:
+        (generators,) natural logarithms of the worths with mean 0, and (generators, generators) their covariance.
+    """
     log_worths = np.zeros(shown.shape[1])
     loss, gradient, curvature = _likelihood(log_worths, shown, votes, prior)
     for _ in range(200):
         step = np.linalg.solve(curvature, gradient)
         if np.abs(step).max() < 1e-9:
             break
-        size = 1.0
-        while size > 1e-9 and _likelihood(log_worths - size * step, shown, votes, prior)[0] > loss:
+        size, rounding = 1.0, 1e-12 * abs(loss)
+        while size > 1e-9 and _likelihood(log_worths - size * step, shown, votes, prior)[0] > loss + rounding:
             size /= 2
         log_worths = log_worths - size * step
         loss, gradient, curvature = _likelihood(log_worths, shown, votes, prior)
@@ -126,17 +136,36 @@ def _fit(
     return centre @ log_worths, centre @ np.linalg.inv(curvature) @ centre
 
 
+def chances(log_worths: NDArray[np.float64], shown: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How likely an image of each generator is chosen in each set, (sets, generators); every row sums to 1."""
+    top = _best_shown(log_worths, shown)
+    worths = shown * np.exp(np.minimum(log_worths - top, 0))
+    return np.asarray(worths / worths.sum(axis=1, keepdims=True))
+
+
+def information(shares: NDArray[np.float64], votes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What votes tell of the log-worths (Fisher information), (generators, generators).
+
+    Args:
+        shares: (sets, generators), from `chances`.
+        votes: (sets,), how many each set got.
+    """
+    return np.asarray(np.diag(votes @ shares) - (shares * votes[:, None]).T @ shares)
+
+
 def _likelihood(
     log_worths: NDArray[np.float64], shown: NDArray[np.float64], votes: NDArray[np.float64], prior: float
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Negative log-likelihood with the prior, its gradient and its curvature."""
-    top = np.where(shown > 0, log_worths, -np.inf).max(axis=1, keepdims=True)
-    worths = shown * np.exp(np.minimum(log_worths - top, 0))
-    totals = worths.sum(axis=1, keepdims=True)
-    shares = worths / totals
+    top = _best_shown(log_worths, shown)
+    log_totals = np.log((shown * np.exp(np.minimum(log_worths - top, 0))).sum(axis=1)) + top[:, 0]
+    shares = chances(log_worths, shown)
     of_set = votes.sum(axis=1)
-    log_totals = np.log(totals[:, 0]) + top[:, 0]
     loss = of_set @ log_totals - (votes @ log_worths).sum() + prior / 2 * log_worths @ log_worths
     gradient = of_set @ shares - votes.sum(axis=0) + prior * log_worths
-    curvature = np.diag(of_set @ shares + prior) - (shares * of_set[:, None]).T @ shares
-    return float(loss), gradient, curvature
+    return float(loss), gradient, information(shares, of_set) + prior * np.eye(len(log_worths))
+
+
+def _best_shown(log_worths: NDArray[np.float64], shown: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest log-worth in each set, (sets, 1)."""
+    return np.asarray(np.where(shown > 0, log_worths, -np.inf).max(axis=1, keepdims=True))

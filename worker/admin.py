@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from worker.models import ImageScore, ModelVersion, Promotion, Run, RunEvent, Snapshot, Study
+from worker.models import ImageScore, ModelVersion, Promotion, Run, RunEvent, Study
 from worker.queries import run_choices
 from worker.services.versions import NothingToRollBackTo, VersionRejected, promote_version, roll_back
 
@@ -150,23 +150,6 @@ class RunEventAdmin(Facts):
     list_select_related = ["run"]
     search_fields = ["run__public_id", "text"]
     show_full_result_count = False
-
-
-@admin.register(Snapshot)
-class SnapshotAdmin(Facts):
-    list_display = [
-        "__str__",
-        "campaign",
-        "train_choices",
-        "test_choices",
-        "prompts",
-        "annotators",
-        "is_synthetic",
-        "created_at",
-    ]
-    list_filter = ["is_synthetic"]
-    list_select_related = ["campaign"]
-    search_fields = ["sha256"]
 
 
 @admin.register(Promotion)

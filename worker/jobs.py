@@ -14,7 +14,8 @@ from celery import Task, shared_task
 from celery.signals import celeryd_after_setup, heartbeat_sent, worker_ready, worker_shutting_down
 from django.db import DatabaseError, connections
 
-from worker.services import execution, presence, runs, score_requests
+from annotations.services import recruiting, throttles
+from worker.services import execution, importing, presence, runs, score_requests
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +47,25 @@ def sweep_runs(**_later: object) -> None:
         logger.info("%s", swept)
 
 
+@shared_task(name="worker.sweep_uploads", ignore_result=True)
+def sweep_uploads(**_later: object) -> None:
+    """Make room: forget uploads that were read, and those that nobody came back for."""
+    if removed := importing.remove_read_uploads():
+        logger.info("%s uploads removed", removed)
+
+
 @shared_task(name=score_requests.ANSWER_JOB, ignore_result=True)
 def answer_score_request(*, number: str, **_later: object) -> None:
     """Score images for somebody who waits."""
     score_requests.answer_score_request(number=number)
+
+
+@shared_task(name="worker.give_back_places", ignore_result=True)
+def give_back_places(**_later: object) -> None:
+    """Free the places of recruited people who left, and forget tries that no longer count."""
+    if count := recruiting.give_back_abandoned():
+        logger.info("%d places given back", count)
+    throttles.forget_old_attempts()
 
 
 @contextlib.contextmanager

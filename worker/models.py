@@ -1,4 +1,4 @@
-"""What machines do: snapshots of votes, runs, model versions, image scores, studies."""
+"""What machines do: runs, model versions, image scores, studies."""
 
 import uuid
 from typing import Self
@@ -11,33 +11,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from annotations.models import Campaign, Generator, Image
-
-
-class Snapshot(models.Model):
-    """The votes that one run saw, frozen: equal votes give the same SHA-256."""
-
-    sha256 = models.CharField(_("SHA-256"), max_length=64, unique=True)
-    campaign = models.ForeignKey(
-        Campaign, models.SET_NULL, verbose_name=_("campaign"), null=True, blank=True, related_name="snapshots"
-    )
-    filters = models.JSONField(_("filters"), default=dict)
-    file = models.FileField(_("choices, as JSON lines"), upload_to="snapshots/", max_length=200)
-    train_choices = models.PositiveIntegerField(_("choices to train on"))
-    test_choices = models.PositiveIntegerField(_("choices to test on"))
-    prompts = models.PositiveIntegerField(_("prompts"))
-    images = models.PositiveIntegerField(_("images"))
-    annotators = models.PositiveIntegerField(_("annotators"))
-    last_vote_id = models.BigIntegerField(_("last vote"), null=True)
-    is_synthetic = models.BooleanField(_("synthetic"), default=False)
-    created_at = models.DateTimeField(_("created at"), db_default=Now())
-
-    class Meta:
-        verbose_name = _("snapshot")
-        verbose_name_plural = _("snapshots")
-
-    def __str__(self) -> str:
-        return f"snapshot {self.sha256[:12]}"
+from annotations.models import Campaign, Generator, Image, Snapshot
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -54,6 +28,7 @@ class Run(models.Model):
         ADAPTER = "adapter", _("adapter training")
         GENERATION = "generation", _("image generation")
         SCORING = "scoring", _("image scoring")
+        IMPORT = "import", _("image import")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
@@ -109,7 +84,16 @@ class Run(models.Model):
         verbose_name_plural = _("runs")
         constraints = [
             models.UniqueConstraint(
-                fields=["kind"], name="run_one_active_per_kind", condition=Q(state__in=["queued", "running"])
+                fields=["kind"],
+                name="run_one_active_per_kind",
+                condition=Q(state__in=["queued", "running"]) & ~Q(kind="import"),
+            ),
+            # Imports wait for each other in the queue; only two into the same campaign would meet.
+            models.UniqueConstraint(
+                fields=["campaign"],
+                name="run_one_active_import_per_campaign",
+                condition=Q(state__in=["queued", "running"], kind="import"),
+                nulls_distinct=False,
             ),
             models.CheckConstraint(
                 name="run_finished_at_if_finished",

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from annotations.models import Campaign
 from worker.models import ModelVersion, Promotion, Run, RunEvent
 
-GPU_QUEUE = "gpu"
+DEFAULT_QUEUE, GPU_QUEUE = "default", "gpu"
 
 # Workers report every 10 seconds; three silences in a row mean that nobody is there.
 PRESENCE_SECONDS = 30
@@ -23,7 +23,7 @@ CURVE_POINTS = 200
 
 # The settings there are to start from, by kind; generation and scoring need none.
 PRESETS: dict[str, tuple[str, ...]] = {
-    Run.Kind.CLASSIFIER: ("tiny", "paper"),
+    Run.Kind.CLASSIFIER: ("tiny", "paper", "hps2"),
     Run.Kind.AESTHETIC: ("tiny", "paper"),
     Run.Kind.ADAPTER: ("tiny", "paper"),
 }
@@ -50,13 +50,18 @@ def presence_key(queue: str) -> str:
     return f"worker-present:{queue}"
 
 
+def queue_of(kind: str) -> str:
+    """Where runs of this kind wait: imports need no accelerator and do not stand behind trainings."""
+    return DEFAULT_QUEUE if kind == Run.Kind.IMPORT else GPU_QUEUE
+
+
 def is_worker_online(queue: str = GPU_QUEUE) -> bool:
     """Whether a worker of this queue reported in the last 30 seconds, or holds a run at this moment.
 
     While the cache is away only the second counts.
     """
-    is_working = queue == GPU_QUEUE and Run.objects.filter(state=Run.State.RUNNING, lease_until__gt=Now()).exists()
-    return is_working or bool(cache.get(presence_key(queue)))
+    held = Run.objects.filter(state=Run.State.RUNNING, lease_until__gt=Now()).values_list("kind", flat=True)
+    return any(queue_of(kind) == queue for kind in held) or bool(cache.get(presence_key(queue)))
 
 
 def run_choices() -> dict[str, Any]:

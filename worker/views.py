@@ -149,7 +149,7 @@ def run(request: HttpRequest, public_id: UUID) -> HttpResponse:
         "took": _duration(found),
         "figures": figures_of(found.metrics),
         "version": getattr(found, "version", None),
-        "is_worker_online": queries.is_worker_online(),
+        "is_worker_online": queries.is_worker_online(queries.queue_of(found.kind)),
         "may_change": request.user.has_perm("worker.change_run"),
         "may_add": request.user.has_perm("worker.add_run"),
     }
@@ -201,7 +201,7 @@ def cancel_run(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 @require_safe
 @staff_only
-@permission_required("worker.view_snapshot", raise_exception=True)
+@permission_required("annotations.view_snapshot", raise_exception=True)
 def snapshot_file(_request: HttpRequest, public_id: UUID) -> HttpResponse | FileResponse:
     """The choices that a run saw, as JSON lines."""
     snapshot = _run_or_404(public_id).snapshot

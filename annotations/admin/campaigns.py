@@ -22,6 +22,7 @@ from annotations.models import (
 )
 from annotations.queries import voting as queries
 from annotations.services.campaigns import UnableToChangeCampaign, close_campaign, pause_campaign, start_campaign
+from annotations.services.instructions import revise_instructions, write_version
 
 
 class InviteInline(admin.TabularInline):
@@ -82,13 +83,18 @@ class CampaignAdmin(KeptAdmin):
         return {} if obj else self.prepopulated_fields
 
     def save_model(self, request: HttpRequest, obj: Campaign, form: forms.ModelForm, change: bool) -> None:  # noqa: FBT001
+        assert request.user.is_authenticated
         if not change:
-            assert request.user.is_authenticated
             obj.created_by = request.user
-        elif {"question", "instructions"} & set(form.changed_data):
-            # Votes remember under which wording they were given.
-            obj.instructions_version += 1
+            super().save_model(request, obj, form, change)
+            write_version(campaign=obj, by=request.user)
+            return
+        question, text = obj.question, obj.instructions
+        # The wording has a way of its own, which keeps what votes refer to.
+        wording = Campaign.objects.get(pk=obj.pk)
+        obj.question, obj.instructions = wording.question, wording.instructions
         super().save_model(request, obj, form, change)
+        revise_instructions(campaign=obj, question=question, text=text, by=request.user)
 
     @admin.display(description=_("tasks"), ordering="task_count")
     def task_count(self, campaign: Any) -> int:

@@ -98,6 +98,7 @@ class ImageAdmin(KeptAdmin):
         "format",
         "size",
         "sha256",
+        "reference",
         "created_at",
     ]
     fields = [*readonly_fields, "is_hidden"]
@@ -119,7 +120,7 @@ class ImageAdmin(KeptAdmin):
 
     @admin.display(description=_("size in pixels"))
     def size(self, image: Image) -> str:
-        return f"{image.width} × {image.height}"
+        return f"{image.width} × {image.height}" if image.has_pixels else "–"
 
     @admin.action(description=_("Hide from annotators"), permissions=["change"])
     def hide(self, request: HttpRequest, images: QuerySet[Image]) -> None:
@@ -130,6 +131,6 @@ class ImageAdmin(KeptAdmin):
         self._set_hidden(request, images, is_hidden=False)
 
     def _set_hidden(self, request: HttpRequest, images: QuerySet[Image], *, is_hidden: bool) -> None:
-        count = images.update(is_hidden=is_hidden)
+        count = images.exclude(file="").update(is_hidden=is_hidden)  # without pixels an image stays hidden
         text = ngettext("%(count)d image changed.", "%(count)d images changed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)

@@ -28,7 +28,9 @@ def count_of(rows: QuerySet[Any], by: str) -> Coalesce:
 
 
 def thumbnail(image: Image) -> SafeString:
-    """The image at the size of a stamp, linked to itself."""
+    """The image at the size of a stamp, linked to itself; its name where its pixels are elsewhere."""
+    if not image.has_pixels:
+        return format_html("{}", image.reference)
     scale = THUMBNAIL_PIXELS / max(image.width, image.height)
     return format_html(
         '<a href="{url}"><img src="{url}" width="{width}" height="{height}" loading="lazy" alt="{alt}"></a>',

@@ -6,6 +6,7 @@ from annotations.api import lists, views
 
 urlpatterns = [
     path("campaigns/<slug:slug>/claims", views.Claims.as_view(), name="api-claims"),
+    path("campaigns/<slug:slug>/heartbeat", views.Heartbeat.as_view(), name="api-heartbeat"),
     path("campaigns/<slug:slug>/release", views.Release.as_view(), name="api-release"),
     path("campaigns/<slug:slug>/progress", views.MyProgress.as_view(), name="api-progress"),
     path("votes", lists.Votes.as_view(), name="api-votes"),

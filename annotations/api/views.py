@@ -71,11 +71,21 @@ class Undo(TellsErrors, APIView):
         return Response(serializers.ClaimsAfterUndo(answer).data)
 
 
-class Release(TellsErrors, APIView):
-    @extend_schema(request=None, responses=serializers.Released)
+class Heartbeat(TellsErrors, APIView):
+    @extend_schema(request=None, responses=serializers.Kept)
     def post(self, request: Request, slug: str) -> Response:
-        """Give back what was claimed and not answered, so that others need not wait for it."""
-        released = voting.release_claims(annotator=annotator_for(request.user), campaign=_campaign(slug))
+        """Keep what was claimed for another full lease; send it at a third of the lease while somebody looks."""
+        kept = voting.extend_claims(annotator=annotator_for(request.user), campaign=_campaign(slug))
+        return Response({"kept": kept})
+
+
+class Release(TellsErrors, APIView):
+    @extend_schema(request=serializers.Leaving, responses=serializers.Released)
+    def post(self, request: Request, slug: str) -> Response:
+        """Give back what was claimed and not answered, at once or soon, so that others need not wait for it."""
+        leaving = _checked(serializers.Leaving(data=request.data))
+        give_back = voting.leave if leaving["soon"] else voting.release_claims
+        released = give_back(annotator=annotator_for(request.user), campaign=_campaign(slug))
         return Response({"released": released})
 
 

@@ -1,7 +1,14 @@
-"""Brings existing choices into a campaign: all of them or, of a bad source, none."""
+"""Brings existing choices into a campaign: all of them or, of a bad source, none.
 
-from collections.abc import Callable, Iterable, Sequence
+A source is read once, record by record, into a file of our own (see spool.py); only then is anything written. Memory
+holds a batch, and a hash of each choice and image; pixels never.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +16,33 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
 from django.db import transaction
 
+from annotations.imports.archives import is_archive, unpack
+from annotations.imports.discord import read_discord
 from annotations.imports.hpd import read_hpd
-from annotations.imports.pictures import Finder, Progress, check_files, compiled, store_files
-from annotations.imports.plan import Choice, Consistency, Picture, Plan, plan_import
-from annotations.imports.records import ChoiceRecord, Problem, UnableToImport, sieve
-from annotations.models import Campaign, Image, Prompt, Split
-from annotations.services.archive import (
-    PastChoice,
-    get_or_create_archive,
-    get_or_create_imported_annotators,
-    record_past_choices,
-)
-from annotations.services.images import get_or_create_generators, get_or_create_prompts, record_images, unsaved_image
-from annotations.services.tasks import CandidateSet
+from annotations.imports.hpd2 import read_hpd2
+from annotations.imports.hpd3 import read_hpd3
+from annotations.imports.imagereward import read_imagereward
+from annotations.imports.pairs_csv import read_csv
+from annotations.imports.pickapic import read_pickapic
+from annotations.imports.pictures import Pictures, Progress, compiled, store_files
+from annotations.imports.plan import Choice, Consistency, Tally, choice_of, plan_import
+from annotations.imports.records import Judgement, LeftOut, Problem, Read, UnableToImport, sieve
+from annotations.imports.sources import Scratch, Source
+from annotations.imports.spool import Spool
+from annotations.imports.writing import write
+from annotations.models import Campaign, Outcome
+from annotations.services.archive import get_or_create_archive
 
-FORMATS: dict[str, Callable[[Path], tuple[list[ChoiceRecord], list[Problem]]]] = {"hpd": read_hpd}
+FORMATS: dict[str, Callable[[Source], Iterator[Read]]] = {
+    "csv": read_csv,
+    "discord": read_discord,
+    "hpd": read_hpd,
+    "hpd2": read_hpd2,
+    "hpd3": read_hpd3,
+    "imagereward": read_imagereward,
+    "pickapic": read_pickapic,
+}
+BATCH = 1000
 NAMED_PROBLEMS = 3
 
 
@@ -39,6 +58,12 @@ class Import:
     """The folder of the images; without it, the folder of the file."""
     generator_pattern: str | None = None
     """A regular expression whose first group, found in a file's name, names the image's generator."""
+    takes_pixels: bool = True
+    """Without, images are known by their names alone and are never shown to anybody."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Which of a CSV file's columns stands for which of ours."""
+    rules: str = ""
+    """Which messages of a Discord export are what: a preset's name, or a TOML file."""
     skips_bad: bool = False
     """Whether to take the good records of a source that holds bad ones."""
 
@@ -48,36 +73,38 @@ class Report:
     """What an import added."""
 
     prompts: int
+    """As the source counts them: where its prompts have ids of their own, two of one text are two."""
     images: int
     choices: int
+    """Judgements, ties and 'all bad' included."""
     decided_pairs: int
     annotators: int
     generators: int
     already_there: int
     skipped: list[Problem] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Sound records that are not wanted, by reason."""
 
     def as_json(self) -> dict[str, Any]:
-        counts = {name: value for name, value in vars(self).items() if name != "skipped"}
         skipped = [{"file": p.place.file, "record": p.place.record, "reason": p.reason} for p in self.skipped]
-        return counts | {"skipped": skipped}
+        return vars(self) | {"skipped": skipped}
 
 
 def no_progress(_stage: str, _done: int, _total: int) -> None:
     """For callers who don't look."""
 
 
-def preview_choices(source: Import, *, progress: Progress = no_progress) -> Report:
+def preview_choices(order: Import, *, progress: Progress = no_progress) -> Report:
     """What an import would add; writes nothing.
 
     Raises:
         UnableToImport: as import_choices.
     """
-    choices, problems = read_choices(source, progress)
-    plan = checked_plan(source, choices, problems)
-    return report_of(plan, problems)
+    with tempfile.TemporaryDirectory(prefix="import-") as folder:
+        return checked_report(read_source(order, Path(folder), progress), order)
 
 
-def import_choices(source: Import, *, progress: Progress = no_progress) -> Report:
+def import_choices(order: Import, *, progress: Progress = no_progress) -> Report:
     """Reads a source of choices into a campaign, which is made if it isn't there. A second import adds nothing.
 
     Image files are stored first, then everything is written in one transaction.
@@ -86,41 +113,121 @@ def import_choices(source: Import, *, progress: Progress = no_progress) -> Repor
         UnableToImport: a record is bad and none shall be skipped, or the source as a whole won't do.
             Nothing is written then.
     """
-    choices, problems = read_choices(source, progress)
-    plan = checked_plan(source, choices, problems)
-    store_files((file for choice in plan.choices for file in choice.files), progress)
-    progress("writing choices", 0, len(plan.choices))
-    with transaction.atomic():
-        campaign = get_or_create_archive(
-            slug=source.campaign_slug,
-            name=source.campaign_name or source.campaign_slug,
-            candidates=max(len(choice.pictures) for choice in choices),
-            is_synthetic=choices[0].record.is_synthetic,
-        )
-        Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
-        # Again, now that no other import of this campaign can come between reading and writing.
-        plan = checked_plan(source, choices, problems)
-        write(plan, campaign, source.format)
-    progress("writing choices", len(plan.choices), len(plan.choices))
-    return report_of(plan, problems)
+    with tempfile.TemporaryDirectory(prefix="import-") as folder:
+        source = read_source(order, Path(folder), progress)
+        checked_report(source, order)
+        if order.takes_pixels:
+            store_all(source, order, progress)
+        with transaction.atomic():
+            campaign = archive_for(source, order)
+            Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
+            # Again, now that no other import of this campaign can come between reading and writing.
+            report = checked_report(source, order)
+            done = 0
+            for batch in source.spool.batches():
+                write(plan_import(batch, order.campaign_slug), campaign, order.format)
+                done += len(batch)
+                progress("writing choices", done, source.choices)
+        return report
 
 
-def read_choices(source: Import, progress: Progress) -> tuple[list[Choice], list[Problem]]:
-    """The good choices of a source, and what is wrong with the others."""
-    check_slug(source.campaign_slug)
-    pattern = compiled(source.generator_pattern)
-    folder = source.images or (source.path if source.path.is_dir() else source.path.parent)
+@dataclass
+class ReadSource:
+    """What a source held: its good choices in a file, and what is known of them all."""
+
+    spool: Spool
+    problems: list[Problem] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    choices: int = 0
+    most_images: int = 0
+    outcomes: set[Outcome] = field(default_factory=set)
+    kinds: set[bool] = field(default_factory=set)
+    """Whether synthetic."""
+
+    def add(self, choices: Sequence[Choice]) -> None:
+        self.spool.add(choices)
+        self.choices += len(choices)
+        for choice in choices:
+            self.most_images = max(self.most_images, len(choice.found))
+            self.outcomes.add(choice.judgement.outcome)
+            self.kinds.add(choice.judgement.is_synthetic)
+
+
+def read_source(order: Import, folder: Path, progress: Progress) -> ReadSource:
+    """Reads all of a source into a file in the folder."""
+    check_slug(order.campaign_slug)
+    pattern = compiled(order.generator_pattern)
+    path = unpack(order.path, folder / "unpacked") if is_archive(order.path) else order.path
+    scratch = Scratch(folder / "pictures")
+    scratch.folder.mkdir()
+    source = Source(path, scratch, order.takes_pixels, order.columns, order.rules)
+    pictures = Pictures(image_folder(order, path), scratch, pattern, order.takes_pixels, progress)
+    read, consistency = ReadSource(Spool(folder / "choices.jsonl")), Consistency()
+    records = FORMATS[order.format](source)
+    is_empty = True
+    while batch := list(islice(records, BATCH)):
+        is_empty = False
+        judgements = [record for record in batch if isinstance(record, Judgement)]
+        read.problems += [record for record in batch if isinstance(record, Problem)]
+        read.left_out.update(record.reason for record in batch if isinstance(record, LeftOut))
+        choices, problems = sieve(judgements, finder(order, pictures, consistency, judgements))
+        read.problems += problems
+        read.add(choices)
+    if is_empty:
+        raise UnableToImport(f"{order.path} holds no choices.")
+    return read
+
+
+def image_folder(order: Import, path: Path) -> Path:
+    folder = order.images or (path if path.is_dir() else path.parent)
     if not folder.is_dir():
         raise UnableToImport(f"{folder} is no folder; name the folder of the images with --images.")
-    records, problems = FORMATS[source.format](source.path)
-    if not records and not problems:
-        raise UnableToImport(f"{source.path} holds no choices.")
-    found, bad = sieve(records, Finder(folder, pattern).find)
-    problems += bad
-    checked = check_files((path for record in found for path in record.paths), progress)
-    consistency = Consistency(slug=source.campaign_slug, source=source.format, checked=checked)
-    choices, bad = sieve(found, consistency.check)
-    return choices, problems + bad
+    return folder
+
+
+def finder(
+    order: Import, pictures: Pictures, consistency: Consistency, judgements: Sequence[Judgement]
+) -> Callable[[Judgement], Choice]:
+    """Makes choices of these judgements, and holds them against those before."""
+    find = pictures.find(judgements)
+    return lambda judgement: consistency.check(
+        choice_of(judgement, find(judgement), source=order.format, slug=order.campaign_slug)
+    )
+
+
+def checked_report(source: ReadSource, order: Import) -> Report:
+    """The report of an import that may go ahead.
+
+    Raises:
+        UnableToImport: there are problems that shall not be skipped, or the campaign won't do for the choices.
+    """
+    tally, problems = Tally(), list(source.problems)
+    for batch in source.spool.batches():
+        plan = plan_import(batch, order.campaign_slug)
+        problems += plan.problems
+        tally.add(plan)
+    if problems and not order.skips_bad:
+        raise UnableToImport(told(problems))
+    if not source.choices:
+        raise UnableToImport(f"No record of {order.path} can be taken: {why_none(problems, source.left_out)}.")
+    check_campaign(source, order.campaign_slug)
+    return Report(
+        prompts=len(tally.prompts),
+        images=len(tally.images),
+        choices=tally.choices,
+        decided_pairs=tally.decided_pairs,
+        annotators=len(tally.annotators),
+        generators=len(tally.generators),
+        already_there=tally.already_there,
+        skipped=problems,
+        left_out=dict(source.left_out),
+    )
+
+
+def why_none(problems: Sequence[Problem], left_out: Counter[str]) -> str:
+    if problems:
+        return str(problems[0])
+    return "; ".join(f"{count:,} left out: {reason}" for reason, count in left_out.most_common(NAMED_PROBLEMS))
 
 
 def check_slug(slug: str) -> None:
@@ -134,22 +241,6 @@ def check_slug(slug: str) -> None:
         raise UnableToImport(f"--campaign has {len(slug)} characters; at most 80 are taken.")
 
 
-def checked_plan(source: Import, choices: Sequence[Choice], problems: Iterable[Problem]) -> Plan:
-    """The plan of an import that may go ahead.
-
-    Raises:
-        UnableToImport: there are problems that shall not be skipped, or the campaign won't do for the choices.
-    """
-    plan = plan_import(choices, source.campaign_slug)
-    bad = [*problems, *plan.problems]
-    if bad and not source.skips_bad:
-        raise UnableToImport(told(bad))
-    if not choices:
-        raise UnableToImport(f"No record of {source.path} can be taken: {bad[0]}.")
-    check_campaign(source.campaign_slug, choices)
-    return plan
-
-
 def told(problems: Sequence[Problem]) -> str:
     """The first problems in one line, and how to see the others."""
     first = "; ".join(str(problem) for problem in problems[:NAMED_PROBLEMS])
@@ -159,80 +250,38 @@ def told(problems: Sequence[Problem]) -> str:
     return f"{records} bad, nothing was imported: {first}{rest}. --skip-bad --dry-run lists what would be left out."
 
 
-def check_campaign(slug: str, choices: Sequence[Choice]) -> None:
-    kinds = {choice.record.is_synthetic for choice in choices}
-    if len(kinds) > 1:
+def check_campaign(source: ReadSource, slug: str) -> None:
+    if len(source.kinds) > 1:
         raise UnableToImport("The source mixes real and synthetic choices; import them into campaigns of their own.")
     campaign = Campaign.objects.filter(slug=slug).first()
     if campaign is None:
         return
-    if campaign.is_synthetic not in kinds:
+    if campaign.is_synthetic not in source.kinds:
         here, there = ("synthetic", "real") if campaign.is_synthetic else ("real", "synthetic")
         raise UnableToImport(f"The campaign '{slug}' is {here} and the choices are {there}; name another campaign.")
-    most = max(len(choice.pictures) for choice in choices)
-    if most > campaign.candidates:
+    if source.most_images > campaign.candidates:
         raise UnableToImport(
-            f"The campaign '{slug}' has {campaign.candidates} images per task and a choice here has {most}; "
-            "name another campaign."
+            f"The campaign '{slug}' has {campaign.candidates} images per task and a choice here has "
+            f"{source.most_images}; name another campaign."
         )
 
 
-def report_of(plan: Plan, problems: Sequence[Problem]) -> Report:
-    present, choices = plan.present, plan.choices
-    pictures = {picture for choice in choices for picture in choice.pictures}
-    return Report(
-        prompts=len({choice.record.prompt for choice in choices} - present.prompts.keys()),
-        images=sum(present.image(picture) is None for picture in pictures),
-        choices=len(choices),
-        decided_pairs=sum(len(choice.pictures) - 1 for choice in choices),
-        annotators=len({choice.external_id for choice in choices} - present.annotators),
-        generators=len({name for _text, name, _sha256 in pictures if name is not None} - present.generators.keys()),
-        already_there=plan.already_there,
-        skipped=[*problems, *plan.problems],
+def archive_for(source: ReadSource, order: Import) -> Campaign:
+    return get_or_create_archive(
+        slug=order.campaign_slug,
+        name=order.campaign_name or order.campaign_slug,
+        candidates=source.most_images,
+        outcomes=source.outcomes,
+        is_synthetic=True in source.kinds,
     )
 
 
-def write(plan: Plan, campaign: Campaign, source: str) -> None:
-    choices = plan.choices
-    prompts = written_prompts(choices, source)
-    images = written_images(choices, prompts, is_synthetic=campaign.is_synthetic)
-    annotators = get_or_create_imported_annotators(
-        external_ids=[choice.external_id for choice in choices], is_synthetic=campaign.is_synthetic
-    )
-    past = [
-        PastChoice(
-            annotator=annotators[choice.external_id],
-            candidates=CandidateSet(prompts[choice.record.prompt], [images[key] for key in choice.pictures]),
-            chosen=images[choice.chosen],
-            idempotency_key=choice.idempotency_key,
-        )
-        for choice in choices
-    ]
-    record_past_choices(campaign=campaign, choices=past)
-
-
-def written_prompts(choices: Sequence[Choice], source: str) -> dict[str, Prompt]:
-    """All prompts; a new one has every tag that one of its records has."""
-    tags: dict[tuple[str, Split | None], dict[str, None]] = {}
-    for choice in choices:
-        tags.setdefault((choice.record.prompt, choice.record.split), {}).update(dict.fromkeys(choice.record.tags))
-    alike: dict[tuple[tuple[str, ...], Split | None], list[str]] = {}
-    for (text, split), names in tags.items():
-        alike.setdefault((tuple(names), split), []).append(text)
-    prompts: dict[str, Prompt] = {}
-    for (tags_alike, split), texts in alike.items():
-        prompts |= get_or_create_prompts(texts=texts, source=source, tags=tags_alike, split=split)
-    return prompts
-
-
-def written_images(
-    choices: Sequence[Choice], prompts: dict[str, Prompt], *, is_synthetic: bool
-) -> dict[Picture, Image]:
-    files = {picture: file for choice in choices for picture, file in zip(choice.pictures, choice.files, strict=True)}
-    names = [name for _text, name, _sha256 in files if name is not None]
-    generators = get_or_create_generators(names=names, is_synthetic=is_synthetic)
-    unsaved = [
-        unsaved_image(facts=file.facts, prompt=prompts[text], generator=None if name is None else generators[name])
-        for (text, name, _sha256), file in files.items()
-    ]
-    return dict(zip(files, record_images(images=unsaved), strict=True))
+def store_all(source: ReadSource, order: Import, progress: Progress) -> None:
+    """Stores the image files of all choices that are new."""
+    stored: set[str] = set()
+    for batch in source.spool.batches():
+        new = plan_import(batch, order.campaign_slug).choices
+        files = {file.facts.sha256: file for choice in new for file in choice.files}
+        store_files(file for sha256, file in files.items() if sha256 not in stored)
+        stored |= files.keys()
+        progress("storing images", len(stored), len(stored))

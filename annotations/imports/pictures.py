@@ -1,26 +1,31 @@
-"""Finds the image files that records name, checks them all, and tells which generator made them."""
+"""Finds the images that judgements name, checks each file once, and tells which generator made them."""
 
 import hashlib
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from annotations.imports.records import BadRecord, ChoiceRecord, Place, UnableToImport, shown
+from annotations.imports.records import BadRecord, Judgement, UnableToImport, shown
+from annotations.imports.sources import Scratch, check_path, file_below
+from annotations.models import Image, text_sha256
 from annotations.services.image_files import CheckedImage, ImageFacts, ImageRejected, read_image
 from annotations.services.images import is_storable, store_file
 
-IMAGE_FOLDER = "preference_images"
+IMAGE_FOLDERS = ("preference_images", "images")
+ENDINGS = (".jpg", ".png", ".webp", ".jpeg")
+MAX_REFERENCE_CHARACTERS = 500
 # What is read at once; bounds the memory, since an image's bytes are dropped before the next are read.
 BATCH = 64
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 Progress = Callable[[str, int, int], None]
-"""Told the stage, how much of it is done, and how much there is to do."""
+"""Told the stage, how much of it is done, and how much there is to do (as far as is known)."""
 
 
 @dataclass(frozen=True)
@@ -49,60 +54,124 @@ class CheckedFile:
 
 
 @dataclass(frozen=True)
-class FoundRecord:
-    """A choice with the files of its images, which need not be images yet."""
+class FoundPicture:
+    """An image of a judgement: a checked file, an image that is here already, or a name whose pixels are elsewhere."""
 
-    record: ChoiceRecord
-    paths: tuple[Path, ...]
-    generators: tuple[str | None, ...]
+    generator: str | None
+    sha256: str
+    """Of the file; of the name where there is none."""
+    file: CheckedFile | None = None
+    reference: str = ""
+    """The name, where the pixels are elsewhere."""
 
-    @property
-    def place(self) -> Place:
-        return self.record.place
 
-
-@dataclass(frozen=True)
-class Finder:
-    """Finds files below one folder and nowhere else."""
+@dataclass
+class Pictures:
+    """Finds images: below one folder and nowhere else, among the unpacked ones, or by their ids here."""
 
     folder: Path
+    scratch: Scratch
     pattern: re.Pattern[str] | None
+    takes_pixels: bool
+    progress: Progress
+    checked: dict[Path, CheckedFile | ImageRejected] = field(default_factory=dict)
 
-    def find(self, record: ChoiceRecord) -> FoundRecord:
-        """The record with its images' files and generators.
+    def find(self, judgements: Sequence[Judgement]) -> Callable[[Judgement], tuple[FoundPicture, ...]]:
+        """Looks for all images of these judgements at once; gives a function that tells those of one.
 
-        Raises:
-            BadRecord: a file is not there or not below the folder, or its name tells no generator.
+        That function raises BadRecord: an image is not there, is not below the folder, is no image, or its name tells
+        no generator.
         """
-        paths = tuple(self.path_of(name) for name in record.images)
-        generators: tuple[str | None, ...]
+        here = images_here(name for judgement in judgements for name in judgement.images)
+        if self.takes_pixels:
+            self.check_files(judgements, here)
+        return lambda judgement: tuple(
+            self.picture_of(judgement, place, here) for place in range(len(judgement.images))
+        )
+
+    def check_files(self, judgements: Sequence[Judgement], here: dict[str, Image]) -> None:
+        paths: dict[Path, None] = {}
+        for judgement in judgements:
+            for name in judgement.images:
+                try:
+                    if not is_here(here, name, judgement.prompt) and (path := self.path_of(name)) not in self.checked:
+                        paths[path] = None
+                except BadRecord:  # told when its judgement is looked at
+                    continue
+        if paths:
+            done = len(self.checked)
+            self.checked.update(zip(paths, on_all_cores(check_file, list(paths)), strict=True))
+            self.progress("checking images", done + len(paths), done + len(paths))
+
+    def picture_of(self, judgement: Judgement, place: int, here: dict[str, Image]) -> FoundPicture:
+        name = judgement.images[place]
+        if is_here(here, name, judgement.prompt):
+            image = here[name]
+            owner = image.generator.name if image.generator else None
+            return FoundPicture(owner, image.sha256, reference=image.reference)
+        if not self.takes_pixels:
+            check_reference(name)
+            return FoundPicture(self.maker_of(judgement, place), text_sha256(f"reference:{name}"), reference=name)
+        checked = self.checked[self.path_of(name)]
+        if isinstance(checked, ImageRejected):
+            raise BadRecord(f"the image {shown(name)} is refused: {checked.reason}")
+        return FoundPicture(self.maker_of(judgement, place), checked.facts.sha256, file=checked)
+
+    def maker_of(self, judgement: Judgement, place: int) -> str | None:
+        """The generator's name: by the pattern where there is one, else as the record says."""
         if self.pattern is not None:
-            generators = tuple(generator_of(name, self.pattern) for name in record.images)
-        else:
-            generators = record.generators or (None,) * len(paths)
-        return FoundRecord(record, paths, generators)
+            return generator_of(judgement.images[place], self.pattern)
+        return judgement.generators[place] if judgement.generators else None
 
     def path_of(self, name: str) -> Path:
         """The file of this name, which may or may not begin with the image folder's name."""
-        parts = PurePosixPath(name).parts
-        if "\0" in name or not is_storable(name) or name.startswith("/") or ".." in parts or not parts:
-            raise BadRecord(f"{shown(name)} is no path below the image folder")
-        if "\\" in name or PureWindowsPath(name).drive:
-            raise BadRecord(f"{shown(name)} is no path below the image folder; write it with forward slashes")
-        without_folder = parts[1:] if parts[0] == IMAGE_FOLDER else (IMAGE_FOLDER, *parts)
-        for path in (self.folder.joinpath(*parts), self.folder.joinpath(*without_folder)):
-            if is_file(path):
-                if not path.resolve().is_relative_to(self.folder.resolve()):
-                    raise BadRecord(f"{shown(name)} is a link that leads out of the image folder")
-                return path
+        unpacked = self.scratch.path_of(name)
+        if unpacked.exists():
+            return unpacked
+        for path in self.places_of(name):
+            if (file := file_below(self.folder, path, name)) is not None:
+                return file
         raise BadRecord(f"the image {shown(name)} is not there")
 
+    def places_of(self, name: str) -> Iterator[Path]:
+        parts = check_path(name).parts
+        yield self.folder.joinpath(*parts)
+        if parts[0] in IMAGE_FOLDERS and len(parts) > 1:
+            yield self.folder.joinpath(*parts[1:])
+        for folder in IMAGE_FOLDERS:
+            yield self.folder.joinpath(folder, *parts)
+        if is_id(name):
+            for folder in ("", *IMAGE_FOLDERS):
+                for ending in ENDINGS:
+                    yield self.folder / folder / f"{uuid.UUID(name).hex}{ending}"
 
-def is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long for the file system
+
+def images_here(names: Iterable[str]) -> dict[str, Image]:
+    """Those of the names that are ids of images here, as in exports of ours."""
+    ids = {name: uuid.UUID(name) for name in names if is_id(name)}
+    found = Image.objects.select_related("prompt", "generator").in_bulk(list(set(ids.values())), field_name="public_id")
+    return {name: found[public_id] for name, public_id in ids.items() if public_id in found}
+
+
+def is_here(here: dict[str, Image], name: str, prompt: str) -> bool:
+    return name in here and here[name].prompt.text == prompt
+
+
+def is_id(name: str) -> bool:
+    """Whether a name is a UUID and nothing else."""
+    if len(name) not in {32, 36}:
         return False
+    try:
+        return uuid.UUID(name).hex == name.replace("-", "").lower()
+    except ValueError:
+        return False
+
+
+def check_reference(name: str) -> None:
+    if not name.strip() or not is_storable(name):
+        raise BadRecord(f"an image's name is no text but {shown(name)}")
+    if len(name) > MAX_REFERENCE_CHARACTERS:
+        raise BadRecord(f"an image's name has {len(name):,} characters; at most {MAX_REFERENCE_CHARACTERS} are taken")
 
 
 def compiled(pattern: str | None) -> re.Pattern[str] | None:
@@ -132,36 +201,27 @@ def generator_of(name: str, pattern: re.Pattern[str]) -> str:
     return match[1]
 
 
-def check_files(paths: Iterable[Path], progress: Progress) -> dict[Path, CheckedFile | ImageRejected]:
-    """What became of each file."""
-    paths = list(dict.fromkeys(paths))
-    return dict(zip(paths, on_all_cores(check_file, paths, "checking images", progress), strict=True))
-
-
 def check_file(path: Path) -> CheckedFile | ImageRejected:
     try:
         image = read_image(path)
     except ImageRejected as error:
-        return error
+        return ImageRejected(error.reason)  # without the traceback, which would hold the picture
     return CheckedFile(path, ImageFacts(image.sha256, image.format, image.width, image.height))
 
 
-def store_files(files: Iterable[CheckedFile], progress: Progress) -> None:
+def store_files(files: Iterable[CheckedFile]) -> None:
     """Writes the files to where images are kept, equal ones once.
 
     Raises:
         UnableToImport: a file has changed since it was checked.
     """
     different = list({file.facts.sha256: file for file in files}.values())
-    for _name in on_all_cores(lambda file: store_file(checked=file.read()), different, "storing images", progress):
+    for _name in on_all_cores(lambda file: store_file(checked=file.read()), different):
         pass
 
 
-def on_all_cores(
-    work: Callable[[Given], Made], items: Sequence[Given], stage: str, progress: Progress
-) -> Iterator[Made]:
+def on_all_cores(work: Callable[[Given], Made], items: Sequence[Given]) -> Iterator[Made]:
     """What the work makes of each item, in their order; Pillow lets go of the interpreter while it decodes."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(items), BATCH):
             yield from pool.map(work, items[start : start + BATCH])
-            progress(stage, min(start + BATCH, len(items)), len(items))

@@ -1,10 +1,12 @@
 """What every format of existing choices is read into, and how a bad record is told."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-from annotations.models import Split
+from annotations.models import Outcome, Split
 
 Good = TypeVar("Good")
 
@@ -40,31 +42,62 @@ class Problem:
         return f"{self.place}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A sound record that is not wanted, such as a generation behind a spoiler mark."""
+
+    reason: str
+
+
 class Placed(Protocol):
     @property
     def place(self) -> Place: ...
 
 
 @dataclass(frozen=True)
-class ChoiceRecord:
-    """One person's choice of one image among several of a prompt."""
+class RawRecord:
+    """One entry of a file, not looked at yet."""
+
+    place: Place
+    value: Any
+
+    @property
+    def stem(self) -> str:
+        """The name of its file without the ending."""
+        return Path(self.place.file).stem
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one person said of two to nine images of a prompt."""
 
     place: Place
     key: str
-    """Names the record within its data set, whenever it is read."""
+    """Names the judgement within its data set, whenever it is read."""
     prompt: str
-    split: Split | None
-    """The side that the source gave the prompt, where it did."""
-    tags: tuple[str, ...]
     images: tuple[str, ...]
-    """File names as written, in the order shown."""
-    generators: tuple[str | None, ...] | None
-    """Of each image, where the source names them."""
-    chosen: int
-    """Index into images."""
+    """File names, or other names, as written; in the order shown."""
     annotator: str
     """The person's pseudonym in the source."""
-    is_synthetic: bool
+    outcome: Outcome = Outcome.CHOICE
+    chosen: int | None = None
+    """Index into images, of a choice."""
+    split: Split | None = None
+    """The side that the source gave the prompt, where it did."""
+    tags: tuple[str, ...] = ()
+    generators: tuple[str | None, ...] | None = None
+    """Of each image, where the source names them."""
+    is_synthetic: bool = False
+    prompt_id: str = ""
+    """The prompt's own id in the source; two records of one text may be two prompts there."""
+    voted_at: datetime | None = None
+    shown_ms: int | None = None
+    hidden_ms: int = 0
+    is_too_fast: bool = False
+    instructions_version: int | None = None
+    """None means the campaign's present one."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What else is kept with the vote: of which ranking it is a pair, how a crowd was divided."""
 
 
 Item = TypeVar("Item", bound=Placed)
@@ -79,6 +112,20 @@ def sieve(items: Iterable[Item], check: Callable[[Item], Good]) -> tuple[list[Go
         except BadRecord as error:
             problems.append(Problem(item.place, str(error)))
     return good, problems
+
+
+Read = Judgement | Problem | LeftOut
+
+
+def parsed(records: Iterable[RawRecord], parse: Callable[[RawRecord], Iterable[Judgement]]) -> Iterator[Read]:
+    """The judgements of each record, or what is wrong with it; of a bad record none is given out."""
+    for record in records:
+        try:
+            judgements = list(parse(record))
+        except BadRecord as error:
+            yield Problem(record.place, str(error))
+        else:
+            yield from judgements
 
 
 def shown(value: object) -> str:

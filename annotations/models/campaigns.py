@@ -4,7 +4,8 @@ import secrets
 from typing import Self
 
 from django.conf import settings
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator, URLValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -16,10 +17,28 @@ from annotations.models.outcomes import Outcome
 
 MIN_CANDIDATES, MAX_CANDIDATES = 2, 9
 
+# The dashboard's own pages stand beside those of campaigns, so no campaign may be called as they are.
+RESERVED_SLUGS = frozenset({"campaigns", "new", "people", "quality", "recruiting", "score", "uploads"})
+
 
 def random_code() -> str:
     """An unguessable code for a link: 22 letters and digits, 128 bits."""
     return secrets.token_urlsafe(16)
+
+
+def check_slug_is_not_reserved(slug: str) -> None:
+    if slug.lower() in RESERVED_SLUGS:
+        raise ValidationError(
+            _("'%(slug)s' is the address of a page of the dashboard; choose another slug."),
+            code="reserved",
+            params={"slug": slug},
+        )
+
+
+# Letters, digits and little more: a code is typed by hand, and stands in links and spreadsheets.
+check_code = RegexValidator(
+    r"\A[A-Za-z0-9][A-Za-z0-9_-]*\Z", _("A code has letters, digits, - and _ only, and begins with a letter or digit.")
+)
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
@@ -45,7 +64,7 @@ class Campaign(models.Model):
         OPEN = "open", _("anyone with an account")
         INVITED = "invited", _("only by an invite link")
 
-    slug = models.SlugField(_("slug"), max_length=80, unique=True)
+    slug = models.SlugField(_("slug"), max_length=80, unique=True, validators=[check_slug_is_not_reserved])
     name = models.CharField(_("name"), max_length=200)
     question = models.CharField(_("question"), max_length=200, default="Which image do you prefer?")
     instructions = models.TextField(_("instructions"), blank=True)
@@ -63,7 +82,7 @@ class Campaign(models.Model):
         _("votes wanted per task"), default=3, validators=[MinValueValidator(1)]
     )
     lease_seconds = models.PositiveIntegerField(
-        _("seconds for which a claim is held"), default=600, validators=[MinValueValidator(30)]
+        _("seconds for which a claim is held"), default=180, validators=[MinValueValidator(30)]
     )
     too_fast_ms = models.PositiveIntegerField(_("votes faster than this are marked (ms)"), default=400)
     tie_after_ms = models.PositiveIntegerField(_("a tie can be said only after this time (ms)"), default=0)
@@ -119,6 +138,12 @@ class Campaign(models.Model):
     @property
     def is_running(self) -> bool:
         return self.state == self.State.RUNNING
+
+    @property
+    def current_instructions(self) -> "Instructions | None":
+        """The wording that stands now, with its examples; None where it was never revised since there are versions."""
+        versions = self.instruction_texts.filter(number=self.instructions_version)
+        return versions.prefetch_related("examples__image").first()
 
     @property
     def outcomes(self) -> list["Outcome"]:
@@ -219,6 +244,13 @@ class Recruitment(models.Model):
         SHARED = "shared", _("one code for everybody")
         UNIQUE = "unique", _("a code of their own for each person")
 
+    # The names under which the known panels send the ids of a person, a study and a session.
+    PARAMETERS = {
+        Panel.PROLIFIC: ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"),
+        Panel.MTURK: ("workerId", "hitId", "assignmentId"),
+    }
+    PROLIFIC_RETURN = "https://app.prolific.com/submissions/complete?cc={code}"
+
     campaign = models.ForeignKey(Campaign, models.CASCADE, verbose_name=_("campaign"), related_name="recruitments")
     panel = models.CharField(_("panel"), max_length=8, choices=Panel)
     label = models.CharField(_("label"), max_length=120, blank=True)
@@ -232,13 +264,17 @@ class Recruitment(models.Model):
     places = models.PositiveIntegerField(_("people at most"), null=True, blank=True)
     minutes = models.PositiveIntegerField(_("minutes after which an abandoned place is given back"), default=120)
     codes = models.CharField(_("completion codes"), max_length=6, choices=Codes, default=Codes.SHARED)
-    completion_code = models.CharField(_("completion code"), max_length=60, blank=True)
-    screen_out_code = models.CharField(_("code for people who are screened out"), max_length=60, blank=True)
+    completion_code = models.CharField(
+        _("completion code"), max_length=60, blank=True, validators=[check_code], help_text=_("Where all share one.")
+    )
+    screen_out_code = models.CharField(
+        _("code for people who are screened out"), max_length=60, blank=True, validators=[check_code]
+    )
     return_address = models.CharField(
         _("where people go with their code"),
         max_length=300,
         blank=True,
-        help_text=_("With {code} where the code belongs."),
+        help_text=_("With {code} where the code belongs. Prolific's own address is used where this is empty."),
     )
     is_active = models.BooleanField(_("active"), default=True)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
@@ -252,3 +288,39 @@ class Recruitment(models.Model):
 
     def __str__(self) -> str:
         return self.label or f"{self.get_panel_display()}, {self.campaign}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("annotations:recruit", args=[self.campaign.slug, self.code])
+
+    @property
+    def parameters(self) -> list[str]:
+        """The parameters in which ids come."""
+        return [name for name in (self.person_parameter, self.study_parameter, self.session_parameter) if name]
+
+    def clean(self) -> None:
+        """What a panel prescribes is filled in; what it cannot do, or would lead people astray, is refused."""
+        if self.panel in self.PARAMETERS:
+            prescribed = self.PARAMETERS[self.Panel(self.panel)]
+            self.person_parameter, self.study_parameter, self.session_parameter = prescribed
+        problems = {}
+        if len(set(self.parameters)) < len(self.parameters):
+            problems["person_parameter"] = _("Each id comes in a parameter of its own.")
+        if self.codes == self.Codes.SHARED and not self.completion_code:
+            problems["completion_code"] = _("Enter the code that everybody gets.")
+        if self.codes == self.Codes.UNIQUE and self.panel == self.Panel.PROLIFIC:
+            problems["codes"] = _("Prolific knows the codes of a study only: take one code for everybody.")
+        if self.return_address:
+            if self.return_address.count("{code}") != 1:
+                problems["return_address"] = _("Write {code} once, where the code belongs.")
+            else:
+                try:
+                    URLValidator(schemes=["https"])(self.return_address.replace("{code}", "code"))
+                except ValidationError:
+                    problems["return_address"] = _("Enter a whole address that begins with https://.")
+        if problems:
+            raise ValidationError(problems)
+
+    def return_link(self, code: str) -> str:
+        """Where a person goes with their code, which is made of letters, digits, - and _; empty: nowhere."""
+        address = self.return_address or (self.PROLIFIC_RETURN if self.panel == self.Panel.PROLIFIC else "")
+        return address.replace("{code}", code) if code else ""

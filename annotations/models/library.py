@@ -76,7 +76,7 @@ class Generator(models.Model):
 
 
 class Image(models.Model):
-    """One picture made for one prompt."""
+    """One picture made for one prompt. Of a data set without images it has a name only, and is never shown."""
 
     EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 
@@ -92,8 +92,9 @@ class Image(models.Model):
     )
     seed = models.BigIntegerField(_("seed"), null=True, blank=True)
     sha256 = models.CharField(_("SHA-256 of the file"), max_length=64, editable=False)
-    file = models.FileField(_("file"), upload_to=image_path, max_length=200)
-    format = models.CharField(_("format"), max_length=4, choices=Format)
+    file = models.FileField(_("file"), upload_to=image_path, max_length=200, blank=True)
+    reference = models.CharField(_("name where its pixels are"), max_length=500, blank=True, editable=False)
+    format = models.CharField(_("format"), max_length=4, choices=Format, blank=True)
     width = models.PositiveIntegerField(_("width in pixels"))
     height = models.PositiveIntegerField(_("height in pixels"))
     settings = models.JSONField(_("how it was made"), default=dict, blank=True)
@@ -118,7 +119,12 @@ class Image(models.Model):
                 name="image_once_per_prompt_and_generator",
                 nulls_distinct=False,
             ),
-            models.CheckConstraint(condition=Q(width__gt=0, height__gt=0), name="image_has_pixels"),
+            # Without its pixels an image can be judged, which happened elsewhere, and is never shown.
+            models.CheckConstraint(
+                condition=(Q(width__gt=0, height__gt=0) & ~Q(file="") & ~Q(format=""))
+                | Q(file="", format="", width=0, height=0, is_hidden=True) & ~Q(reference=""),
+                name="image_has_pixels_or_is_hidden",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -126,6 +132,10 @@ class Image(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("annotations:image", args=[self.public_id])
+
+    @property
+    def has_pixels(self) -> bool:
+        return bool(self.file)
 
     @property
     def extension(self) -> str:

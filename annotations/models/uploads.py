@@ -3,10 +3,14 @@
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+from annotations.models.campaigns import Campaign
+from annotations.models.library import Image
 
 
 def part_path(part: "UploadPart", _filename: str) -> str:
@@ -59,3 +63,39 @@ class UploadPart(models.Model):
 
     def __str__(self) -> str:
         return f"{self.upload} {self.number}"
+
+
+class ManifestRow(models.Model):
+    """One row of a manifest on its way in: what it says, then its image or what is wrong with it.
+
+    Rows wait here and not in memory; a reading that was cut short goes on with those that have neither yet.
+    """
+
+    campaign = models.ForeignKey(Campaign, models.CASCADE, verbose_name=_("campaign"), related_name="manifest_rows")
+    source = models.CharField(_("manifest, by its place and SHA-256"), max_length=64)
+    number = models.PositiveIntegerField(_("row"))
+    file = models.TextField(_("file"))
+    prompt = models.TextField(_("prompt"))
+    prompt_hash = models.CharField(_("SHA-256 of the prompt"), max_length=64)
+    generator = models.CharField(_("generator"), max_length=120, blank=True)
+    seed = models.BigIntegerField(_("seed"), null=True, blank=True)
+    tags = ArrayField(models.CharField(max_length=64), verbose_name=_("tags"), default=list, blank=True)
+    group = models.CharField(_("set"), max_length=200, blank=True)
+    image = models.ForeignKey(Image, models.CASCADE, verbose_name=_("image"), null=True, blank=True, related_name="+")
+    problem = models.TextField(_("what is wrong"), blank=True)
+
+    class Meta:
+        verbose_name = _("row of a manifest")
+        verbose_name_plural = _("rows of manifests")
+        ordering = ["campaign", "source", "number"]
+        indexes = [
+            models.Index(fields=["campaign", "source", "prompt_hash", "number"], name="manifest_row_by_prompt"),
+            models.Index(fields=["campaign", "number"], name="manifest_row_bad", condition=~Q(problem="")),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["campaign", "source", "number"], name="manifest_row_once"),
+            models.CheckConstraint(condition=Q(image=None) | Q(problem=""), name="manifest_row_has_image_or_problem"),
+        ]
+
+    def __str__(self) -> str:
+        return f"row {self.number}"

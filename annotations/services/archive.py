@@ -2,11 +2,14 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
+from django.utils import timezone
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, Vote
 from annotations.services.tasks import CandidateSet, queue_place, record_tasks
@@ -16,19 +19,31 @@ BATCH = 2000
 
 @dataclass(frozen=True)
 class PastChoice:
-    """One person's choice, as it was made."""
+    """One person's judgement, as it was made."""
 
     annotator: Annotator
     candidates: CandidateSet
     """The images in the order in which they were shown."""
-    chosen: Image
+    outcome: Outcome
+    chosen: Image | None
     idempotency_key: uuid.UUID
+    """Names the vote in its source; it becomes its public id as well."""
+    voted_at: datetime | None = None
+    """None where the source doesn't say; the vote then bears the time of the import."""
+    shown_ms: int | None = None
+    hidden_ms: int = 0
+    is_too_fast: bool = False
+    instructions_version: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
 
 
-def get_or_create_archive(*, slug: str, name: str, candidates: int, is_synthetic: bool) -> Campaign:
+def get_or_create_archive(
+    *, slug: str, name: str, candidates: int, outcomes: Collection[Outcome], is_synthetic: bool
+) -> Campaign:
     """The campaign of this slug; a new one is closed, so that nobody is asked and nobody can vote on it.
 
-    Name, candidates (images per task at most, 2 to 9) and is_synthetic are given to a new one only.
+    Name, candidates (images per task at most, 2 to 9), outcomes (those that occur) and is_synthetic are given to a new
+    one only.
     """
     campaign, _is_new = Campaign.objects.get_or_create(
         slug=slug,
@@ -36,8 +51,8 @@ def get_or_create_archive(*, slug: str, name: str, candidates: int, is_synthetic
             "name": name,
             "candidates": candidates,
             "votes_per_task": 1,
-            "allows_tie": False,
-            "allows_all_bad": False,
+            "allows_tie": Outcome.TIE in outcomes,
+            "allows_all_bad": Outcome.ALL_BAD in outcomes,
             "state": Campaign.State.CLOSED,
             "access": Campaign.Access.INVITED,
             "is_synthetic": is_synthetic,
@@ -90,17 +105,24 @@ def record_past_choices(*, campaign: Campaign, choices: Sequence[PastChoice]) ->
         ),
         batch_size=BATCH,
     )
+    now = timezone.now()
     return Vote.objects.bulk_create(
         (
             Vote(
+                public_id=choice.idempotency_key,
                 slot=slot,
                 task=slot.task,
                 annotator=choice.annotator,
-                outcome=Outcome.CHOICE,
+                outcome=choice.outcome,
                 image=choice.chosen,
                 order=[image.pk for image in choice.candidates.images],
-                instructions_version=campaign.instructions_version,
+                shown_ms=choice.shown_ms,
+                hidden_ms=choice.hidden_ms,
+                is_too_fast=choice.is_too_fast,
+                client=choice.details,
+                instructions_version=choice.instructions_version or campaign.instructions_version,
                 idempotency_key=choice.idempotency_key,
+                created_at=choice.voted_at or now,
             )
             for choice, slot in zip(choices, slots, strict=True)
         ),

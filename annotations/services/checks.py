@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
@@ -10,6 +9,8 @@ from django.db.models.functions import Now
 
 from annotations.models import Annotator, Campaign, Candidate, Outcome, Participation, Slot, Task, Vote
 from annotations.queries.quality import gold_tally
+from annotations.queries.voting import flagged_images
+from annotations.services.leases import end_of_lease
 from annotations.services.participations import participation_of
 from annotations.services.tasks import queue_place
 from scoring.reliability import doubt
@@ -41,7 +42,7 @@ def deal_check(*, annotator: Annotator, campaign: Campaign) -> bool:
 
     Practice comes first, as long as the person has not practised. After that chance decides, so that nobody can count
     on when a check comes: gold at `gold_rate`, a repeat at the campaign's `probe_share`. Call it within the transaction
-    that holds the person's lock (`claims.lock_claims`), once for each missing claim.
+    that holds the person's lock (`leases.lock_claims`), once for each missing claim.
     """
     if campaign.practice_tasks and (is_practising := _deal_practice(annotator, campaign)) is not None:
         return is_practising
@@ -108,7 +109,7 @@ def _deal_gold(annotator: Annotator, campaign: Campaign, purpose: Task.Purpose) 
     """Of those that this person never had, the one that the fewest people had; among equals chance decides."""
     own = Q(annotator=annotator, task__campaign=campaign, task__candidates_hash=OuterRef("candidates_hash"))
     unknown = checks_in_use(campaign, purpose).exclude(Exists(Slot.objects.filter(own)))
-    unknown = unknown.exclude(Exists(Vote.objects.filter(own)))
+    unknown = unknown.exclude(Exists(Vote.objects.filter(own))).exclude(Exists(_flagged(annotator, task="pk")))
     uses = Count("slots", filter=~Q(slots__state=Slot.State.OPEN))
     task = unknown.annotate(uses=uses).order_by("uses", "?").first()
     if task is None:
@@ -129,6 +130,7 @@ def _deal_repeat(annotator: Annotator, campaign: Campaign) -> bool:
         votes.filter(pk__in=recent[REPEAT_AFTER:], outcome__in=Outcome.judgements(), task__purpose=Purpose.REGULAR)
         .exclude(Exists(repeated))
         .exclude(Exists(hidden))
+        .exclude(Exists(_flagged(annotator, task="task")))
         .select_related("task")
         .order_by("?")
         .first()
@@ -137,6 +139,11 @@ def _deal_repeat(annotator: Annotator, campaign: Campaign) -> bool:
         return False
     _lease(_repeat_of(vote.task), annotator=annotator, order=vote.order[::-1])
     return True
+
+
+def _flagged(annotator: Annotator, *, task: str) -> QuerySet[Candidate]:
+    """The images of a task that this person flagged and is not shown again."""
+    return Candidate.objects.filter(task=OuterRef(task), image__in=flagged_images(annotator))
 
 
 def _repeat_of(task: Task) -> Task:
@@ -165,7 +172,7 @@ def _lease(task: Task, *, annotator: Annotator, order: list[int]) -> None:
         "token": uuid4(),
         "order": order,
         "leased_at": Now(),
-        "lease_until": Now() + timedelta(seconds=campaign.lease_seconds),
+        "lease_until": end_of_lease(campaign),
     }
     free = task.slots.filter(state=Slot.State.OPEN).order_by("number").first()
     if free is not None:

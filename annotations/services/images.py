@@ -29,6 +29,7 @@ __all__ = [
     "store_file",
     "store_images",
     "unsaved_image",
+    "unsaved_reference",
 ]
 
 BATCH = 1000
@@ -93,6 +94,13 @@ def unsaved_image(
     )
     image.file.name = image_path(image, "")
     return image
+
+
+def unsaved_reference(*, reference: str, sha256: str, prompt: Prompt, generator: Generator | None = None) -> Image:
+    """The row for an image whose pixels are elsewhere, not saved yet; `sha256` is that of its name. Nobody sees it."""
+    return Image(
+        prompt=prompt, generator=generator, sha256=sha256, reference=reference, width=0, height=0, is_hidden=True
+    )
 
 
 def store_file(*, checked: CheckedImage) -> str:

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef
 
 from annotations.models import Annotator, Campaign, Outcome, Slot, StateChange, Task, Vote
-from annotations.services.claims import lock_claims, open_again
+from annotations.services.leases import lock_claims, open_again
 from annotations.services.tasks import queue_place
 from annotations.services.voting import FIRST_EXTRA_NUMBER
 

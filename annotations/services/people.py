@@ -14,7 +14,7 @@ from annotations.queries import voting as queries
 
 
 class UnableToJoin(Exception):
-    """An invite link that lets nobody in; `code` names the reason, the message says what to do."""
+    """A link that lets nobody in; `code` names the reason, the message says what to do."""
 
     code: ClassVar[str] = "unable_to_join"
 
@@ -85,7 +85,7 @@ def redeem_invite(*, invite: Invite, user: AbstractBaseUser | None = None) -> An
                 return annotator
         _use_up(invite)
         if user is None:
-            return register_annotator(user=_make_guest(), source=Annotator.Source.INVITED, invite=invite)
+            return register_annotator(user=make_guest(), source=Annotator.Source.INVITED, invite=invite)
         annotator.invite = invite
         annotator.save(update_fields=["invite"])
         return annotator
@@ -112,7 +112,8 @@ def _use_up(invite: Invite) -> None:
     Invite.objects.filter(pk=invite.pk).update(uses=F("uses") + 1)
 
 
-def _make_guest() -> User:
+def make_guest() -> User:
+    """An account with a random name, into which nobody gets by a password."""
     guest = User(username=f"guest-{secrets.token_hex(8)}")
     guest.set_unusable_password()
     guest.save()

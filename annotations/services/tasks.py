@@ -1,7 +1,7 @@
 """Makes the tasks that people do: a prompt's images, and the slots in which they are voted on."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -57,9 +57,9 @@ def create_tasks(
     wanted = campaign.votes_per_task if votes is None else votes
     tasks, new = record_tasks(campaign=campaign, sets=sets, purpose=purpose)
     slots = (
-        Slot(campaign=campaign, task=task, number=number, sort_key=queue_place(number), matchup=task.matchup)
-        for task in new
+        Slot(campaign=campaign, task=task, number=number, sort_key=place, matchup=task.matchup)
         for number in range(wanted)
+        for task, place in queue_places(new, number)
     )
     Slot.objects.bulk_create(slots, batch_size=BATCH)
     return tasks
@@ -144,9 +144,27 @@ def existing_tasks(campaign: Campaign, purpose: Task.Purpose, hashes: list[str])
     }
 
 
-def queue_place(number: int) -> int:
-    """A random place in the queue, breadth first: every task gets its first vote before any gets its second."""
-    return (min(number, LAST_ROUND) << RANDOM_BITS) + random.getrandbits(RANDOM_BITS)
+def queue_places(tasks: Sequence[Task], number: int) -> Iterator[tuple[Task, int]]:
+    """A place in the queue for slot `number` of each task: random, and each matchup evenly over the whole round.
+
+    However far a round has come, each matchup has had its share of it, to within two sets.
+    """
+    by_matchup: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_matchup.setdefault(task.matchup, []).append(task)
+    for alike in by_matchup.values():
+        for turn, task in enumerate(random.sample(alike, len(alike))):
+            yield task, queue_place(number, (turn + random.random()) / len(alike))
+
+
+def queue_place(number: int, at: float | None = None) -> int:
+    """The place of slot `number`, breadth first: every task gets its first vote before any gets its second.
+
+    Args:
+        at: where in its round, 0 to below 1; anywhere by default.
+    """
+    share = random.random() if at is None else at
+    return (min(number, LAST_ROUND) << RANDOM_BITS) + int(share * 2**RANDOM_BITS)
 
 
 def matchup_of(images: Sequence[Image]) -> str:

@@ -1,46 +1,55 @@
 """Votes: recorded once and for ever, undone by their own people; every answered slot begins with a claim."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, Vote
+from annotations.queries import people
 from annotations.queries import voting as queries
-from annotations.services import checks
+from annotations.services import checks, participations
+from annotations.services.answers import Answer, FlagReason, VoteRejected, checked_answer
 from annotations.services.claims import (
     MAX_LIVE_CLAIMS,
     AnnotatorExcluded,
     AnnotatorPaused,
     CampaignNotRunning,
+    CapReached,
+    ConsentNeeded,
     InviteNeeded,
+    PlaceGivenBack,
     VotingRefused,
     claim_slots,
-    end_of_lease,
     extend_claims,
-    lock_claims,
-    open_again,
     release_claims,
 )
+from annotations.services.leases import end_of_lease, lock_claims, open_again
 from annotations.services.tasks import queue_place
 
 __all__ = [
     "AnnotatorExcluded",
     "AnnotatorPaused",
     "CampaignNotRunning",
+    "CapReached",
     "ClaimLost",
+    "ConsentNeeded",
     "FlagReason",
     "InviteNeeded",
     "KeyReused",
+    "PlaceGivenBack",
     "RecordedVote",
     "UndoRefused",
     "VoteRejected",
     "VotingRefused",
     "claim_slots",
     "extend_claims",
+    "leave",
     "record_vote",
     "release_claims",
     "undo_vote",
@@ -52,16 +61,8 @@ FIRST_EXTRA_NUMBER = 20_000
 # Skips may add twice the votes that were wanted, three times as many slots in all; then the task rests.
 EXTRA_SLOTS_PER_VOTE = 2
 
-LONGEST_SHOWN_MS = 24 * 60 * 60 * 1000
-
-
-class FlagReason(models.TextChoices):
-    """The reasons that the voting screen offers; programs may give others."""
-
-    IMAGE_BROKEN = "image_broken", _("An image is broken")
-    OFFENSIVE = "offensive", _("Offensive or disturbing")
-    PROMPT_UNCLEAR = "prompt_unclear", _("The prompt makes no sense")
-    OTHER = "other", _("Something else")
+# For so long the work of somebody who left the page is kept for them.
+SECONDS_TO_COME_BACK = 30
 
 
 class ClaimLost(VotingRefused):
@@ -70,10 +71,6 @@ class ClaimLost(VotingRefused):
 
 class KeyReused(VotingRefused):
     code = "key_reused"
-
-
-class VoteRejected(VotingRefused):
-    code = "vote_rejected"
 
 
 class UndoRefused(VotingRefused):
@@ -88,21 +85,6 @@ class RecordedVote:
     is_new: bool
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What was said, in the form in which two requests are compared."""
-
-    outcome: Outcome
-    image: UUID | None
-    reason: str
-    shown_ms: int | None
-
-    @classmethod
-    def of(cls, vote: Vote) -> "_Answer":
-        image = vote.image.public_id if vote.image else None
-        return cls(outcome=Outcome(vote.outcome), image=image, reason=vote.reason, shown_ms=vote.shown_ms)
-
-
 def record_vote(
     *,
     annotator: Annotator,
@@ -111,6 +93,8 @@ def record_vote(
     image: UUID | None = None,
     reason: str = "",
     shown_ms: int | None = None,
+    hidden_ms: int = 0,
+    client: dict[str, Any] | None = None,
     idempotency_key: UUID,
 ) -> RecordedVote:
     """The vote for a claim, stored once, however often and from wherever it is sent.
@@ -125,6 +109,8 @@ def record_vote(
         image: the public id of the chosen image, for a choice and for nothing else.
         reason: why, at most 200 characters; needed for a flag, allowed for a skip.
         shown_ms: for how long the images were in sight, in milliseconds, by the clock of the client.
+        hidden_ms: for how long the page was out of sight meanwhile, in milliseconds; no part of `shown_ms`.
+        client: how the vote was given, by the names of `answers.CLIENT_FACTS`; all of them may be left out.
         idempotency_key: made by the client for this one vote and kept until it is answered.
 
     Raises:
@@ -133,7 +119,9 @@ def record_vote(
         ClaimLost: the claim is not this person's, was answered, undone or given to somebody else.
         AnnotatorExcluded: this person's votes are no longer wanted.
     """
-    answer = _checked(outcome=outcome, image=image, reason=reason, shown_ms=shown_ms)
+    answer = checked_answer(
+        outcome=outcome, image=image, reason=reason, shown_ms=shown_ms, hidden_ms=hidden_ms, client=client
+    )
     try:
         with transaction.atomic():
             return _record(annotator=annotator, token=token, answer=answer, key=idempotency_key)
@@ -176,28 +164,17 @@ def undo_vote(*, annotator: Annotator, vote: Vote) -> Slot:
     return slot
 
 
-def _checked(*, outcome: str, image: UUID | None, reason: str, shown_ms: int | None) -> _Answer:
-    """All that can be said of an answer without looking at its task."""
-    if outcome not in Outcome.values:
-        raise VoteRejected(f"The outcome must be one of {', '.join(Outcome.values)}.")
-    if outcome == Outcome.CHOICE and image is None:
-        raise VoteRejected("A choice needs the id of the chosen image.")
-    if outcome != Outcome.CHOICE and image is not None:
-        raise VoteRejected(f"Only a choice names an image; leave it out with the outcome {outcome}.")
-    reason = reason.strip()
-    if outcome == Outcome.FLAG and not reason:
-        raise VoteRejected("A flag needs a reason.")
-    if reason and outcome not in {Outcome.FLAG, Outcome.SKIP}:
-        raise VoteRejected("Only a flag or a skip may give a reason.")
-    if len(reason) > 200 or "\x00" in reason:
-        raise VoteRejected("A reason is plain text of at most 200 characters.")
-    if shown_ms is not None and shown_ms < 0:
-        raise VoteRejected("The time for which the images were shown cannot be negative.")
-    shown_ms = None if shown_ms is None else min(shown_ms, LONGEST_SHOWN_MS)
-    return _Answer(outcome=Outcome(outcome), image=image, reason=reason, shown_ms=shown_ms)
+def leave(*, annotator: Annotator, campaign: Campaign) -> int:
+    """Let the leases of somebody who left the page end soon; gives how many there are.
+
+    Who comes back in time, by a reload or on another device, finds the same sets in the same order; after that
+    others are given them. A vote that is still on its way counts unless somebody else was given its slot.
+    """
+    soon = Now() + timedelta(seconds=SECONDS_TO_COME_BACK)
+    return queries.live_slots(annotator, campaign).filter(lease_until__gt=soon).update(lease_until=soon)
 
 
-def _record(*, annotator: Annotator, token: UUID, answer: _Answer, key: UUID) -> RecordedVote:
+def _record(*, annotator: Annotator, token: UUID, answer: Answer, key: UUID) -> RecordedVote:
     # Whoever excludes this person waits for the vote, or the vote for them; after both, nothing is uncounted.
     annotator = Annotator.objects.select_for_update(no_key=True).get(pk=annotator.pk)
     # The row lock lets all who answer this claim wait for the first; only then is it decided who was first.
@@ -214,20 +191,23 @@ def _record(*, annotator: Annotator, token: UUID, answer: _Answer, key: UUID) ->
     if answer.outcome not in Outcome.judgements() and slot.task.purpose == Task.Purpose.REGULAR:
         _add_extra_slot(slot.task, campaign=slot.campaign)
     checks.after_vote(vote=vote)
+    participations.after_vote(vote=vote)
+    if answer.outcome == Outcome.FLAG and answer.reason != FlagReason.PROMPT_UNCLEAR:
+        _put_away_flagged(slot)
     return RecordedVote(vote=vote, is_new=True)
 
 
-def _replay(*, annotator: Annotator, slot: Slot | None, answer: _Answer, key: UUID) -> RecordedVote | None:
+def _replay(*, annotator: Annotator, slot: Slot | None, answer: Answer, key: UUID) -> RecordedVote | None:
     votes = Vote.objects.select_related("image", "task")
     vote = votes.filter(annotator=annotator, idempotency_key=key).first()
     if vote is None:
         return None
-    if _Answer.of(vote) != answer or (slot is not None and slot.pk != vote.slot_id):
+    if Answer.of(vote) != answer or (slot is not None and slot.pk != vote.slot_id):
         raise KeyReused("This idempotency key belongs to another vote. Make a new key for each vote.")
     return RecordedVote(vote=vote, is_new=False)
 
 
-def _store(*, annotator: Annotator, slot: Slot, answer: _Answer, key: UUID) -> Vote:
+def _store(*, annotator: Annotator, slot: Slot, answer: Answer, key: UUID) -> Vote:
     campaign = slot.campaign
     if answer.outcome not in campaign.outcomes:
         allowed = ", ".join(campaign.outcomes)
@@ -241,6 +221,8 @@ def _store(*, annotator: Annotator, slot: Slot, answer: _Answer, key: UUID) -> V
         reason=answer.reason,
         order=slot.order or [],
         shown_ms=answer.shown_ms,
+        hidden_ms=answer.hidden_ms,
+        client=answer.client,
         is_too_fast=answer.shown_ms is not None and answer.shown_ms < campaign.too_fast_ms,
         instructions_version=campaign.instructions_version,
         idempotency_key=key,
@@ -271,6 +253,8 @@ def _check_not_excluded(annotator: Annotator) -> None:
 def _check_undoable(*, annotator: Annotator, vote: Vote, campaign: Campaign) -> None:
     if campaign.state == Campaign.State.CLOSED:
         raise UndoRefused(_("This campaign is closed; its votes stand."))
+    if people.is_finished(annotator, campaign):
+        raise UndoRefused(_("Your part is finished; its votes stand."))
     if vote != queries.latest_vote(annotator, campaign):
         raise UndoRefused(_("Only your own latest vote can be undone."))
 
@@ -300,6 +284,12 @@ def _add_extra_slot(task: Task, *, campaign: Campaign) -> None:
         sort_key=queue_place(campaign.votes_per_task),  # after all that was wanted from the start
         matchup=task.matchup,
     )
+
+
+def _put_away_flagged(slot: Slot) -> None:
+    """Give back what this person holds with an image they just flagged; `claim_slots` deals them none of it again."""
+    held = Slot.objects.filter(annotator=slot.annotator, state=Slot.State.LEASED, order__overlap=slot.order)
+    open_again(held)
 
 
 def _remove_extra_slot(task: Task) -> None:

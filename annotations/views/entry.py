@@ -16,6 +16,7 @@ from django.views.generic import FormView
 
 from annotations.forms import RegistrationForm
 from annotations.models import Invite
+from annotations.queries import people as people_queries
 from annotations.queries import voting as queries
 from annotations.services import people
 from annotations.views.campaigns import campaign_for
@@ -75,8 +76,14 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
     campaign = campaign_for(request, slug)
     annotator = queries.annotator_of(request.user)
     is_allowed = queries.may_enter(annotator, campaign)
+    part = people_queries.part_in(annotator, campaign)
+    participation = part.participation if part is not None else None
     context = {
         "campaign": campaign,
+        "part": part,
+        "participation": participation,
+        "lacks_consent": people_queries.lacks_consent(participation, campaign),
+        "may_tell": annotator is not None and campaign.asks_about_people and not hasattr(annotator, "demographics"),
         "is_allowed": is_allowed,
         "progress": queries.progress_of(annotator, campaign),
         "collected": queries.collected_in(campaign),
@@ -92,8 +99,15 @@ def done(request: HttpRequest, slug: str) -> HttpResponse:
     campaign = campaign_for(request, slug)
     annotator = queries.annotator_of(request.user)
     others = [offer for offer in queries.offers_for(annotator) if offer.campaign != campaign and offer.mine.left]
+    part = people_queries.part_in(annotator, campaign)
+    participation = part.participation if part is not None else None
+    recruitment = participation and participation.recruitment
     context = {
         "campaign": campaign,
+        "part": part,
+        "participation": participation,
+        "recruitment": recruitment,
+        "return_link": recruitment.return_link(participation.code) if recruitment and participation else "",
         "progress": queries.progress_of(annotator, campaign),
         "last_vote": queries.latest_vote(annotator, campaign) if annotator else None,
         "others": others,

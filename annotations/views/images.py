@@ -23,7 +23,8 @@ def image(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
     is_staff = request.user.is_staff
     if not request.user.is_authenticated and not _has_token(request):
         raise Http404
-    image = get_object_or_404(Image.objects.all() if is_staff else queries.visible_images(), public_id=public_id)
+    images = Image.objects.exclude(file="") if is_staff else queries.visible_images()
+    image = get_object_or_404(images, public_id=public_id)
     response = _content_of(image)
     response["Content-Disposition"] = f'inline; filename="{image.public_id}.{image.extension}"'
     response["Cache-Control"] = f"private, max-age={ONE_YEAR}, immutable"

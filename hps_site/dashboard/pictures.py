@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from annotations.queries.quality import PersonFigures
 from hps_site.dashboard.charts import Interval, IntervalChart, Reference, interval_chart
 from hps_site.dashboard.queries.ballots import PositionReport
+from hps_site.dashboard.queries.forecasts import Precision
 from hps_site.dashboard.queries.scorers import ScorerReport
 from hps_site.dashboard.queries.studies import StudyReport
 from hps_site.dashboard.templatetags.figures import log_worth, percent
@@ -86,6 +88,21 @@ def study_chart(report: StudyReport) -> IntervalChart | None:
         [_row(_("votes"), report.share, is_marked=True), _row(_("prompts won"), report.prompts_won, is_marked=True)]
     )
     return interval_chart(rows, [Reference(_("no difference: 50 %"), 0.5)]) if rows else None
+
+
+def precision_chart(precision: Precision) -> IntervalChart:
+    """The share between two generators with its interval now, and as wide as it is wanted."""
+    share = precision.share
+    middle = 0.5 if share.value is None else share.value
+    rows = [_row(_("now, %(n)s votes") % {"n": number_format(share.n, force_grouping=True)}, share, is_marked=True)]
+    wanted = Interval(
+        label=_("wanted, %(n)s votes") % {"n": number_format(precision.needed, force_grouping=True)},
+        value=middle,
+        low=max(0.0, middle - precision.width / 2),
+        high=min(1.0, middle + precision.width / 2),
+        text=percent(middle),
+    )
+    return interval_chart(_drawn([*rows, wanted]), [Reference(_("no difference: 50 %"), 0.5)])
 
 
 def _row(label: str, estimate: Estimate, *, is_marked: bool = False) -> Interval | None:

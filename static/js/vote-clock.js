@@ -5,24 +5,38 @@ export class Clock {
   #hiddenAt = null;
   #hiddenMs = 0;
 
+  /** How often the window lost the focus since the start. */
+  blurs = 0;
+
   constructor() {
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.#hiddenAt ??= performance.now();
       else this.#endHidden();
     });
+    window.addEventListener("blur", () => (this.blurs += 1));
   }
 
   start() {
     this.#startedAt = performance.now();
     this.#hiddenMs = 0;
     this.#hiddenAt = document.hidden ? this.#startedAt : null;
+    this.blurs = 0;
   }
 
-  /** Milliseconds since the start, whole. */
+  stop() {
+    this.#startedAt = null;
+  }
+
+  /** Milliseconds since the start in which the page was in sight, whole; 0 when it does not run. */
   get shownMs() {
-    const now = performance.now();
-    const hiddenMs = this.#hiddenMs + (this.#hiddenAt === null ? 0 : now - this.#hiddenAt);
-    return this.#startedAt === null ? 0 : Math.max(0, Math.round(now - this.#startedAt - hiddenMs));
+    if (this.#startedAt === null) return 0;
+    return Math.max(0, Math.round(performance.now() - this.#startedAt) - this.hiddenMs);
+  }
+
+  /** Milliseconds since the start in which it was not. */
+  get hiddenMs() {
+    if (this.#startedAt === null) return 0;
+    return Math.round(this.#hiddenMs + (this.#hiddenAt === null ? 0 : performance.now() - this.#hiddenAt));
   }
 
   #endHidden() {

@@ -1,8 +1,9 @@
 // The sets to come: claimed a few ahead, their images loaded and decoded before anybody sees them.
 
+import { hurry, loadImage } from "./vote-images.js";
+
 const FEWEST_CARDS = 4; // the one in sight and three ahead
 const MOST_CLAIMS = 5;
-const RETRY_MS = 800;
 
 /** One claim with its images; `load()` gives whether all of them can be shown. */
 class Card {
@@ -13,17 +14,23 @@ class Card {
   }
 
   load() {
-    this.loading ??= Promise.all(this.claim.images.map(loadTwice)).then((images) => {
+    this.loading ??= Promise.all(this.claim.images.map(loadImage)).then((images) => {
       this.images = images;
       this.isReady = images.every(Boolean);
       return this.isReady;
     });
+    hurry(this.claim.images);
     return this.loading;
   }
 
   reload() {
     this.loading = null;
     return this.load();
+  }
+
+  /** Decode again what the browser may have dropped meanwhile. */
+  warm() {
+    return Promise.allSettled(this.images.map((image) => image?.decode()));
   }
 }
 
@@ -35,7 +42,6 @@ export class Deck {
   constructor({ claim }) {
     this.claim = claim;
     this.cards = [];
-    this.isExhausted = false;
   }
 
   get current() {
@@ -51,9 +57,8 @@ export class Deck {
 
   /** Hold exactly these claims, and keep the images of those that were here. */
   replace(claims) {
-    const images = new Map(this.cards.map((card) => [card.claim.token, card]));
-    this.cards = claims.map((claim) => images.get(claim.token) ?? new Card(claim));
-    this.isExhausted = false;
+    const cards = new Map(this.cards.map((card) => [card.claim.token, card]));
+    this.cards = claims.map((claim) => cards.get(claim.token) ?? new Card(claim));
     this.#loadAhead();
   }
 
@@ -61,6 +66,7 @@ export class Deck {
   next() {
     const card = this.cards.shift();
     if (card) this.#gone.add(card.claim.token);
+    this.cards[1]?.warm();
     return this.current;
   }
 
@@ -75,39 +81,25 @@ export class Deck {
     tokens.forEach((token) => this.#gone.add(token));
   }
 
+  /** Drop what lies ahead with one of these images. */
+  putAway(images) {
+    const ids = new Set(images.map(({ id }) => id));
+    const isUnwanted = ({ claim }) => claim.images.some(({ id }) => ids.has(id));
+    this.leaveOut(this.cards.slice(1).filter(isUnwanted).map(({ claim }) => claim.token));
+    this.cards = this.cards.filter((card, index) => index === 0 || !isUnwanted(card));
+  }
+
   /** Claim more when few are left; two callers share one request. */
   fill() {
     if (this.cards.length >= FEWEST_CARDS) return Promise.resolve();
     this.#filling ??= this.claim(MOST_CLAIMS)
-      .then((claims) => {
-        const before = this.cards.length;
-        this.add(claims);
-        this.isExhausted = this.cards.length === before;
-      })
+      .then((claims) => this.add(claims))
       .finally(() => (this.#filling = null));
     return this.#filling;
   }
 
-  async #loadAhead() {
-    for (const card of [...this.cards]) await card.load();
+  /** From the last to the first, since each `load` puts its images before those that wait. */
+  #loadAhead() {
+    [...this.cards].reverse().forEach((card) => card.isReady || card.load());
   }
-}
-
-/** An image, ready to be painted; null when it cannot be had even the second time. */
-async function loadTwice(image) {
-  try {
-    return await load(image);
-  } catch {
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    return load(image).catch(() => null);
-  }
-}
-
-async function load({ url, width, height }) {
-  const image = new Image(width, height);
-  image.className = "tile__image";
-  image.draggable = false;
-  image.src = url;
-  await image.decode();
-  return image;
 }

@@ -3,7 +3,9 @@
 import { randomUuid, Refused, Unreachable } from "./vote-api.js";
 
 const PREFIX = "hps-vote:";
+const LOCK = "hps-votes-of:";
 const LONGEST_WAIT_MS = 15000;
+const LONGEST_LOCK_MS = 20000;
 
 export class Outbox {
   #entries = [];
@@ -11,11 +13,11 @@ export class Outbox {
   #wake = () => {};
 
   /**
-   * post: sends one request; onChange(): the number waiting or their state changed;
+   * post: sends one request; person, campaign: whose votes, and where; onChange(): the number waiting changed;
    * onRecorded(entry, vote) and onRefused(entry, error): how one ended; onLoggedOut(): sending has stopped.
    */
-  constructor({ post, address, person, onChange, onRecorded, onRefused, onLoggedOut }) {
-    Object.assign(this, { post, address, person, onChange, onRecorded, onRefused, onLoggedOut });
+  constructor({ post, address, person, campaign, onChange, onRecorded, onRefused, onLoggedOut }) {
+    Object.assign(this, { post, address, person, campaign, onChange, onRecorded, onRefused, onLoggedOut });
     this.isStuck = false;
     this.#entries = this.#stored();
     window.addEventListener("online", () => this.#wake());
@@ -25,15 +27,15 @@ export class Outbox {
     return this.#entries.length;
   }
 
-  /** Tokens of claims whose vote is on its way. */
-  get tokens() {
-    return this.#entries.map((entry) => entry.body.token);
+  /** What is on its way in this campaign, the last vote at the end. */
+  get entries() {
+    return this.#entries.filter((entry) => entry.campaign === this.campaign);
   }
 
   /** Keep a vote, and send it as soon as those before it are sent. */
   add(body) {
-    const entry = { key: randomUuid(), person: this.person, body, madeAt: Date.now() };
-    entry.settled = new Promise((resolve) => (entry.settle = resolve));
+    const { person, campaign } = this;
+    const entry = settling({ key: randomUuid(), person, campaign, body, madeAt: Date.now() });
     this.#entries.push(entry);
     this.#store(entry);
     this.onChange();
@@ -57,11 +59,11 @@ export class Outbox {
       const entry = this.#entries[0];
       try {
         entry.wasSent = navigator.onLine || entry.wasSent;
-        const vote = await this.post(this.address, entry.body, { headers: { "Idempotency-Key": entry.key } });
+        const vote = await this.#post(entry);
         this.isStuck = false;
         waitMs = 500;
         this.#remove(entry);
-        entry.settle?.(vote);
+        entry.settle(vote);
         this.onRecorded(entry, vote);
       } catch (error) {
         if (error instanceof Unreachable) {
@@ -72,7 +74,7 @@ export class Outbox {
         } else if (error instanceof Refused && !error.isLoggedOut) {
           this.isStuck = false;
           this.#remove(entry);
-          entry.settle?.(null);
+          entry.settle(null);
           this.onRefused(entry, error);
         } else if (error instanceof Refused) {
           this.isStuck = true;
@@ -85,6 +87,20 @@ export class Outbox {
       }
     }
     this.#isSending = false;
+  }
+
+  /** One tab at a time, so that a vote left behind is not sent by all of them; the server would count it once anyway. */
+  async #post({ key, body }) {
+    const send = () => this.post(this.address, body, { headers: { "Idempotency-Key": key } });
+    if (!navigator.locks) return send();
+    let hasBegun = false;
+    const sendOnce = () => ((hasBegun = true), send());
+    try {
+      return await navigator.locks.request(LOCK + this.person, { signal: AbortSignal.timeout(LONGEST_LOCK_MS) }, sendOnce);
+    } catch (error) {
+      if (hasBegun) throw error;
+      return send(); // a tab that is frozen keeps the lock
+    }
   }
 
   #pause(milliseconds) {
@@ -107,9 +123,9 @@ export class Outbox {
     this.onChange();
   }
 
-  #store({ key, person, body, madeAt }) {
+  #store({ key, person, campaign, body, madeAt }) {
     try {
-      localStorage.setItem(PREFIX + key, JSON.stringify({ key, person, body, madeAt }));
+      localStorage.setItem(PREFIX + key, JSON.stringify({ key, person, campaign, body, madeAt }));
     } catch {
       // A browser without storage, or a full one: the vote lives as long as this page.
     }
@@ -120,11 +136,17 @@ export class Outbox {
     try {
       return Object.keys(localStorage)
         .filter((name) => name.startsWith(PREFIX))
-        .map((name) => ({ ...JSON.parse(localStorage.getItem(name)), wasSent: true }))
+        .map((name) => settling({ ...JSON.parse(localStorage.getItem(name)), wasSent: true }))
         .filter((entry) => entry.person === this.person)
         .sort((one, other) => one.madeAt - other.madeAt);
     } catch {
       return [];
     }
   }
+}
+
+/** The entry with a promise of the vote that comes of it, or of null. */
+function settling(entry) {
+  entry.settled = new Promise((resolve) => (entry.settle = resolve));
+  return entry;
 }

@@ -1,15 +1,20 @@
 // The voting screen: each choice shows the next set at once, while the vote is sent behind it.
 
-import { makePost, Refused } from "./vote-api.js";
+import { makePost, Refused, Unreachable } from "./vote-api.js";
 import { Deck } from "./vote-deck.js";
-import { areShortcutsOn, meaningOf, switchShortcuts } from "./vote-keys.js";
+import { Help } from "./vote-help.js";
+import { Keys } from "./vote-keys.js";
 import { Outbox } from "./vote-outbox.js";
+import { Patience } from "./vote-patience.js";
+import { Says } from "./vote-says.js";
 import { Stage } from "./vote-stage.js";
+import { pointOf, Zoom } from "./vote-zoom.js";
 
 const BLIND_MS = 120; // nobody chooses this soon: it is the end of the press before
 const DOUBLE_CLICK_MS = 500;
-const TOAST_MS = 6000;
-const BANNER_AFTER_MS = 1500;
+const RETRY_MS = 2000;
+const VIBRATION_MS = 10;
+const MAY_FINISH = ["campaign_not_running", "cap_reached"]; // what one holds may still be answered
 
 const root = document.querySelector("[data-vote]");
 const screen = JSON.parse(document.getElementById("vote-screen").textContent);
@@ -17,49 +22,82 @@ const { addresses, texts } = screen;
 const find = (name) => root.querySelector(`[data-${name}]`);
 
 const post = makePost(find("form").elements.csrfmiddlewaretoken.value);
-const stage = new Stage(root, texts);
+const keys = new Keys();
+const says = new Says(root, texts);
+const stage = new Stage(root, { keys, texts, onShown });
+const patience = new Patience({
+  buttons: root.querySelectorAll("[data-late]"),
+  afterMs: screen.tie_after_ms,
+  texts,
+  shownMs: () => stage.shownMs,
+  onReady: () => says.quietly(texts.tie_ready),
+});
+const zoom = new Zoom(root, {
+  keys,
+  texts,
+  getImages: () => (stage.isShown ? stage.buttons.map((button) => button.querySelector("img")) : []),
+  onOpen: ({ isFlicker }) => Object.assign(used, { zoomed: true, flickered: used.flickered || isFlicker }),
+});
+const help = new Help(root, { keys, actions: screen.key_actions, texts });
 const deck = new Deck({ claim: async (count) => (await post(addresses.claims, { count })).claims });
 const outbox = new Outbox({
   post,
   address: addresses.votes,
   person: screen.person,
+  campaign: screen.campaign,
   onChange: showWaiting,
-  onRecorded: async (entry, vote) => {
-    lastVote = vote.id;
-    await goOn();
-  },
-  onRefused: async (entry, error) => {
-    said = said.filter((past) => past.entry !== entry);
-    await countAnew();
-    toast(error.code === "claim_lost" ? texts.claim_lost : texts.not_taken.replace("{detail}", error.message));
-    await goOn();
-  },
+  onRecorded,
+  onRefused,
   onLoggedOut: askToLogIn,
 });
 
 let { voted, left } = screen.progress;
 let lastVote = screen.last_vote;
-let said = []; // on this page: { card, entry }, the last one at the end
-let isBusy = false;
+let said = outbox.entries.map((entry) => ({ card: null, entry })); // not yet undone, the last one at the end
+let isBusy = false; // a vote is being shown, undone or talked about
 let isLoggedOut = false;
+let isStopped = false; // the server said that this person may not go on just now
+let isPractising = false;
+let used = {}; // the views that were opened on this set
+let input = "key";
+let pointedAt = null;
+let hiddenAt = null;
 
 begin();
 
 async function begin() {
-  root.addEventListener("submit", onSubmit);
-  document.addEventListener("keydown", onKey);
-  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
-  find("retry").addEventListener("click", retryImages);
-  find("stop").addEventListener("click", releaseClaims);
-  setUpHelp();
-  setInterval(keepClaims, Math.min(screen.lease_seconds / 3, 300) * 1000);
-  deck.leaveOut(outbox.tokens);
+  listen();
+  voted += said.length;
+  left = Math.max(0, left - said.length);
+  deck.leaveOut(outbox.entries.map((entry) => entry.body.token));
   deck.add(screen.claims);
   outbox.send();
   showProgress();
-  if (deck.current) stage.show(deck.current);
+  if (deck.current) await showNext();
   else stage.waitFor(texts.loading);
+  keepClaims();
   await goOn();
+}
+
+function listen() {
+  root.addEventListener("submit", onSubmit);
+  root.addEventListener("click", onAnyClick, { capture: true });
+  document.addEventListener("keydown", onKey);
+  document.addEventListener("visibilitychange", onVisibility);
+  window.addEventListener("online", goOn);
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+  window.addEventListener("pagehide", () => post(addresses.release, { soon: true }, { keepalive: true }).catch(() => {}));
+  stage.tiles.addEventListener("pointermove", (event) => (pointedAt = event));
+  zoom.openByLongPress(stage.tiles);
+  find("retry").addEventListener("click", retryImages);
+  find("stop").addEventListener("click", releaseClaims);
+  find("open-help").addEventListener("click", () => help.open());
+  find("open-zoom").addEventListener("click", () => zoom.open());
+  find("open-flicker").addEventListener("click", () => zoom.open({ isFlicker: true }));
+  setInterval(keepClaims, (screen.lease_seconds * 1000) / 3);
+  const flag = find("flag");
+  flag.addEventListener("keydown", (event) => event.key === "Escape" && flag.open && toggleFlag(flag));
+  document.addEventListener("click", (event) => !flag.contains(event.target) && (flag.open = false));
 }
 
 /** Every button of the form comes through here, pressed by mouse, finger, Enter or key. */
@@ -72,63 +110,134 @@ function onSubmit(event) {
   const button = event.submitter;
   if (!button) return;
   if (button === find("undo")) undo();
+  else if (patience.holds(button)) says.toast(texts.too_early.replace("{n}", patience.secondsLeft));
   else if (button.name === "image") answer("choice", { image: button.value });
   else if (button.name === "flag") answer("flag", { reason: button.value });
   else answer(button.value);
 }
 
-// The second half of a double click must not vote on the set that appeared between the two.
-root.addEventListener(
-  "click",
-  (event) => {
-    if (event.detail > 1 && stage.shownMs < DOUBLE_CLICK_MS && event.target.closest(".tile")) event.preventDefault();
-  },
-  { capture: true },
-);
+/** The second half of a double click must not vote on the set that appeared between the two. */
+function onAnyClick(event) {
+  input = event.pointerType === "touch" ? "touch" : event.pointerType || event.detail ? "pointer" : "key";
+  if (event.detail > 1 && stage.shownMs < DOUBLE_CLICK_MS && event.target.closest(".tile")) event.preventDefault();
+}
 
 async function answer(outcome, { image = null, reason = "" } = {}) {
-  const mayAnswer = stage.isShown ? stage.shownMs >= BLIND_MS : stage.root.dataset.state === "failed" && !image;
+  const mayAnswer = stage.isShown ? stage.shownMs >= BLIND_MS : stage.state === "failed" && !image;
   if (isBusy || !stage.card || !mayAnswer) return;
   isBusy = true;
   find("flag").open = false;
-  const { card, shownMs } = stage;
-  const entry = outbox.add({ token: card.claim.token, outcome, image, reason, shown_ms: shownMs });
+  const { card, shownMs, hiddenMs } = stage;
+  const { token, is_practice: isPractice, images } = card.claim;
+  const n = stage.numberOf(image);
+  const entry = outbox.add({ token, outcome, image, reason, shown_ms: shownMs, hidden_ms: hiddenMs, client: howGiven() });
+  if (!isPractice) count(card, entry);
+  if (outcome === "flag" && reason !== "prompt_unclear") deck.putAway(images);
+  if (input === "touch") navigator.vibrate?.(VIBRATION_MS);
+  if (stage.isShown) await stage.markChosen(image);
+  if (isPractice) await tellOfPractice(entry);
+  else says.recorded((texts[`said_${outcome}`] ?? texts.image).replace("{n}", n));
+  deck.next();
+  await takeBreak(isPractice);
+  isBusy = false;
+  await showNext();
+  const recorded = texts[`recorded_${outcome}`].replace("{n}", n);
+  if (stage.isShown) says.aloud(recorded, { voted, left, prompt: stage.card?.claim.prompt });
+}
+
+function howGiven() {
+  const client = { input, zoomed: false, flickered: false, ...used, viewport: [innerWidth, innerHeight] };
+  if (stage.blurs) client.blurs = stage.blurs;
+  if (screen.tie_after_ms) client.tie_after_ms = screen.tie_after_ms;
+  return client;
+}
+
+function count(card, entry) {
   said.push({ card, entry });
   voted += 1;
   left = Math.max(0, left - 1);
-  await stage.markChosen(image);
-  deck.next();
-  isBusy = false;
   showProgress();
-  await showNext();
-  announce(recorded(outcome, card, image));
+}
+
+/** Practice waits for the server: only there it is known what is right. */
+async function tellOfPractice(entry) {
+  const vote = await entry.settled;
+  if (vote?.feedback) await stage.showFeedback(vote.feedback);
+}
+
+async function takeBreak(isPractice) {
+  if (isPractice || !screen.break_after || voted % screen.break_after || !left) return;
+  await stage.pauseFor({ title: texts.break_title.replace("{n}", voted), text: texts.break_text });
+  stage.tiles.focus();
+}
+
+/** Show the next set, or say why there is none. */
+async function showNext() {
+  if (isStopped) return;
+  if (deck.current) {
+    if (isPractising && !deck.current.claim.is_practice) await endPractice();
+    isPractising = deck.current.claim.is_practice;
+    await stage.show(deck.current);
+  } else {
+    stage.waitFor(outbox.isStuck ? texts.offline : texts.loading);
+    if (!outbox.size) goOn();
+  }
+}
+
+async function endPractice() {
+  isBusy = true;
+  await stage.pauseFor({ title: texts.practice_over_title, text: texts.practice_over_text });
+  stage.tiles.focus();
+  isBusy = false;
+}
+
+/** Fetch what is missing; leave when all is done and sent. */
+async function goOn() {
+  clearTimeout(goOn.timer);
+  if (isStopped) return;
+  try {
+    await deck.fill();
+    // The first may have been asked for before the last vote arrived.
+    if (!deck.current && !outbox.size) await deck.fill();
+  } catch (error) {
+    if (error instanceof Refused) return refuse(error);
+    if (!(error instanceof Unreachable)) throw error;
+    goOn.timer = setTimeout(goOn, RETRY_MS);
+    if (!isBusy && stage.state === "waiting") stage.waitFor(texts.offline);
+    return;
+  }
+  if (isBusy || stage.state !== "waiting") return;
+  if (deck.current || outbox.size) await showNext();
+  else location.replace(addresses.done);
+}
+
+/** What the server says to somebody who may not go on, and what can be done. */
+async function refuse(error) {
+  if (error.isLoggedOut) return askToLogIn();
+  if (deck.current && MAY_FINISH.includes(error.code)) return;
+  isStopped = true;
+  const { title, label, address } = screen.ways_on[error.code] ?? screen.ways_on.refused;
+  await stage.pauseFor({ title, text: error.message, link: { label, address }, mayTryAgain: true });
+  location.reload();
+}
+
+async function onRecorded(entry, vote) {
+  if (entry.campaign !== screen.campaign) return;
+  if (!vote.feedback) lastVote = vote.id;
+  await goOn();
+}
+
+async function onRefused(entry, error) {
+  said = said.filter((past) => past.entry !== entry);
+  await countAnew();
+  if (error.code in screen.ways_on) return refuse(error);
+  says.toast(error.code === "claim_lost" ? texts.claim_lost : texts.not_taken.replace("{detail}", error.message));
+  await goOn();
 }
 
 function retryImages() {
   stage.card.reload();
   stage.show(stage.card);
-}
-
-/** Show the next set, or say why there is none; leave when all is done and sent. */
-async function showNext() {
-  if (deck.current) await stage.show(deck.current);
-  else if (outbox.size) stage.waitFor(outbox.isStuck ? texts.offline : texts.loading);
-  else if (deck.isExhausted) location.replace(addresses.done);
-}
-
-async function goOn() {
-  try {
-    await deck.fill();
-  } catch (error) {
-    if (error instanceof Refused) return refuse(error);
-    setTimeout(goOn, 2000);
-  }
-  if (!stage.card && !isBusy) await showNext();
-}
-
-function refuse(error) {
-  if (error.isLoggedOut) askToLogIn();
-  else location.replace(addresses.campaign);
 }
 
 async function undo() {
@@ -138,7 +247,7 @@ async function undo() {
     await undoLast();
   } catch (error) {
     if (error instanceof Refused && error.isLoggedOut) askToLogIn();
-    else toast(error instanceof Refused ? error.message : texts.undo_offline);
+    else says.toast(error instanceof Refused ? error.message : texts.undo_offline);
   } finally {
     isBusy = false;
   }
@@ -146,13 +255,13 @@ async function undo() {
 
 async function undoLast() {
   const past = said.at(-1);
-  if (past && outbox.cancel(past.entry)) {
+  if (past?.card && outbox.cancel(past.entry)) {
     deck.putBack(past.card);
   } else {
-    if (past && outbox.size && outbox.isStuck) return toast(texts.undo_offline);
+    if (past && outbox.size && outbox.isStuck) return says.toast(texts.undo_offline);
     const vote = past ? await past.entry.settled : null;
     const id = vote?.id ?? lastVote;
-    if (!id) return toast(texts.nothing_to_undo);
+    if (!id) return says.toast(texts.nothing_to_undo);
     const answer = await post(addresses.undo.replace("00000000-0000-0000-0000-000000000000", id));
     lastVote = answer.last_vote;
     deck.replace(answer.claims);
@@ -162,44 +271,54 @@ async function undoLast() {
   left += 1;
   showProgress();
   await stage.show(deck.current);
-  announce(texts.undone);
+  says.aloud(texts.undone, { voted, left, prompt: deck.current.claim.prompt });
 }
 
 function onKey(event) {
-  const meaning = meaningOf(event, { isPair: stage.buttons.length === 2 });
-  if (!meaning) return;
+  const meaning = keys.meaningOf(event, { isPair: stage.buttons.length === 2 });
+  if (!meaning || stage.state === "paused") return;
   const flag = find("flag");
+  const sides = stage.isMirrored ? { right: 0, left: 1 } : { left: 0, right: 1 };
   event.preventDefault();
-  if (flag.open && /^[1-9]$/.test(meaning)) flag.querySelectorAll("button")[meaning - 1]?.click();
-  else if (/^[1-9]$/.test(meaning)) stage.buttons[meaning - 1]?.click();
-  else if (meaning === "help") find("help").showModal();
+  if (flag.open && Number(meaning)) flag.querySelectorAll("button")[meaning - 1]?.click();
+  else if (Number(meaning)) stage.buttons[meaning - 1]?.click();
+  else if (meaning in sides) stage.buttons.length === 2 && stage.buttons[sides[meaning]].click();
+  else if (meaning === "help") help.open();
   else if (meaning === "undo") find("undo").click();
   else if (meaning === "flag") toggleFlag(flag);
+  else if (meaning === "zoom") zoom.open({ at: lookedAt(), key: event });
+  else if (meaning === "flicker") zoom.open({ at: lookedAt(), isFlicker: true });
   else stage.form.querySelector(`[name="outcome"][value="${meaning}"]`)?.click();
 }
 
+/** The point of an image on which the mouse rests. */
+function lookedAt() {
+  const image = pointedAt?.pointerType === "mouse" && pointedAt.target.closest?.(".tile:hover")?.querySelector("img");
+  return image ? pointOf(image, pointedAt) : null;
+}
+
 function toggleFlag(flag) {
+  if (!flag.checkVisibility()) return;
   flag.open = !flag.open;
   flag.querySelector(flag.open ? "button" : "summary").focus();
 }
 
-function setUpHelp() {
-  const [help, shortcuts, flag] = [find("help"), find("shortcuts"), find("flag")];
-  find("open-help").addEventListener("click", () => help.showModal());
-  help.addEventListener("click", (event) => event.target === help && help.close());
-  shortcuts.checked = areShortcutsOn();
-  root.classList.toggle("has-no-keys", !shortcuts.checked);
-  shortcuts.addEventListener("change", () => {
-    switchShortcuts(shortcuts.checked);
-    root.classList.toggle("has-no-keys", !shortcuts.checked);
-  });
-  flag.addEventListener("keydown", (event) => event.key === "Escape" && flag.open && toggleFlag(flag));
-  document.addEventListener("click", (event) => !flag.contains(event.target) && (flag.open = false));
+function onShown() {
+  used = {};
+  patience.begin();
 }
 
 /** Whoever thinks for long keeps the images they look at. */
 function keepClaims() {
-  if (!document.hidden && deck.cards.length) post(addresses.claims, { count: Math.min(5, deck.cards.length) }).catch(() => {});
+  if (document.hidden || isStopped || !deck.cards.length) return;
+  post(addresses.heartbeat).catch(() => {});
+}
+
+/** Who was away for so long that others may have been given the images begins with what the server has now. */
+function onVisibility() {
+  if (document.hidden) hiddenAt = Date.now();
+  else if (hiddenAt && Date.now() - hiddenAt > screen.lease_seconds * 1000 && !isBusy) location.reload();
+  else keepClaims();
 }
 
 function releaseClaims() {
@@ -210,69 +329,23 @@ async function countAnew() {
   const response = await fetch(addresses.progress, { headers: { Accept: "application/json" } }).catch(() => null);
   if (!response?.ok) return;
   const progress = await response.json();
-  voted = progress.voted + outbox.size;
-  left = Math.max(0, progress.left - outbox.size);
+  voted = progress.voted + outbox.entries.length;
+  left = Math.max(0, progress.left - outbox.entries.length);
   lastVote = progress.last_vote;
   showProgress();
 }
 
-function recorded(outcome, card, image) {
-  const n = card.claim.images.findIndex(({ id }) => id === image) + 1;
-  return texts[`recorded_${outcome}`].replace("{n}", n);
-}
-
-function progressText() {
-  return texts.progress.replace("{voted}", voted).replace("{left}", left);
-}
-
 function showProgress() {
-  find("progress").textContent = progressText();
-  find("meter").max = Math.max(1, voted + left);
-  find("meter").value = voted;
-  if (lastVote || said.length) find("undo").removeAttribute("aria-disabled");
-  else find("undo").setAttribute("aria-disabled", "true");
+  says.progress({ voted, left });
+  says.mayUndo(Boolean(lastVote || said.length));
 }
 
-/** Say what happened and what is in sight now, to those who do not see it. */
-function announce(text) {
-  find("live").textContent = `${text} ${progressText()}. ${stage.card?.claim.prompt ?? ""}`;
-}
-
-/** Only votes that wait for long are worth a word. */
 function showWaiting() {
-  clearTimeout(showWaiting.timer);
-  if (isLoggedOut) return;
-  if (!outbox.size) return hideBanner();
-  showWaiting.timer = setTimeout(
-    () => showBanner(outbox.size === 1 ? texts.one_waiting : texts.many_waiting.replace("{n}", outbox.size)),
-    outbox.isStuck ? 0 : BANNER_AFTER_MS,
-  );
+  if (!isLoggedOut) says.waiting(outbox.size, { isStuck: outbox.isStuck });
 }
 
 /** Votes stay on this device until the person is back. */
 function askToLogIn() {
   isLoggedOut = true;
-  clearTimeout(showWaiting.timer);
-  showBanner(texts.login, addresses.login);
-}
-
-function showBanner(text, address = "") {
-  const [banner, link] = [find("banner"), find("banner-link")];
-  find("banner-text").textContent = address ? "" : text;
-  link.hidden = !address;
-  link.textContent = address ? text : "";
-  if (address) link.href = address;
-  banner.hidden = false;
-}
-
-function hideBanner() {
-  find("banner").hidden = true;
-}
-
-function toast(text) {
-  const box = find("toast");
-  box.textContent = text;
-  box.hidden = false;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => (box.hidden = true), TOAST_MS);
+  says.banner(texts.login, addresses.login);
 }

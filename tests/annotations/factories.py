@@ -9,7 +9,19 @@ import PIL.Image
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 
-from annotations.models import Annotator, Campaign, Candidate, Generator, Image, Invite, Prompt, Slot, Task
+from annotations.models import (
+    Annotator,
+    Campaign,
+    Candidate,
+    Generator,
+    Image,
+    Invite,
+    Prompt,
+    Recruitment,
+    Slot,
+    Task,
+    image_path,
+)
 from annotations.services.tasks import matchup_of
 
 _numbers = itertools.count(1)
@@ -70,6 +82,8 @@ def make_image(*, prompt: Prompt | None = None, has_file: bool = True, **fields:
     )
     if has_file:
         image.file.save("picture.png", ContentFile(content), save=False)
+    else:
+        image.file.name = image_path(image, "")
     image.save()
     return image
 
@@ -143,3 +157,12 @@ def make_task(
 
 def make_invite(campaign: Campaign, **fields: Any) -> Invite:
     return Invite.objects.create(campaign=campaign, **fields)
+
+
+def make_recruitment(campaign: Campaign, **fields: Any) -> Recruitment:
+    """A study at Prolific with places for everybody, three votes wanted and one code for all."""
+    fields = {"panel": "prolific", "votes_wanted": 3, "completion_code": "C0DE", "screen_out_code": "0UT", **fields}
+    recruitment = Recruitment(campaign=campaign, **fields)
+    recruitment.full_clean()
+    recruitment.save()
+    return recruitment

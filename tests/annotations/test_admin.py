@@ -1,18 +1,37 @@
 """What those who run campaigns see and may do in the admin."""
 
+import hashlib
 import re
 from typing import Any
 
 import pytest
 from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotations.models import Annotator, Campaign, Generator, Image, Invite, Prompt, Slot, Task, Vote
+from annotations.models import (
+    Annotator,
+    Campaign,
+    Demographics,
+    Generator,
+    Image,
+    Invite,
+    Participation,
+    Prompt,
+    Recruitment,
+    Slot,
+    Task,
+    Upload,
+    Vote,
+)
+from annotations.services.demographics import tell
+from annotations.services.recruiting import Arrival, enter
+from annotations.services.uploads import store_part
 from annotations.services.voting import claim_slots, record_vote
 from tests.annotations.factories import (
     make_annotator,
@@ -21,14 +40,17 @@ from tests.annotations.factories import (
     make_image,
     make_invite,
     make_prompt,
+    make_recruitment,
     make_user,
     number,
 )
 
 pytestmark = pytest.mark.django_db
 
-REGISTERED: list[type[Model]] = [Annotator, Campaign, Generator, Image, Invite, Prompt, Slot, Task, Vote]
-FACTS: list[type[Model]] = [Slot, Vote]
+REGISTERED: list[type[Model]] = [
+    *(Annotator, Campaign, Generator, Image, Invite, Participation, Prompt, Recruitment, Slot, Task, Upload, Vote),
+]
+FACTS: list[type[Model]] = [Participation, Slot, Vote]
 
 
 @pytest.fixture
@@ -64,6 +86,8 @@ def make_voted_campaign(**fields: Any) -> Campaign:
         idempotency_key=f"00000000-0000-0000-0000-{number():012}",
     )
     make_invite(campaign, label="friends")
+    Upload.objects.create(name="foxes.zip", size=9, part_size=4, created_by=person.user)
+    enter(recruitment=make_recruitment(campaign), arrival=Arrival(f"person{number()}", "study1", "session1"))
     return campaign
 
 
@@ -186,7 +210,7 @@ def test_campaign_actions_tell_what_cannot_be_done_and_do_the_rest(admin: Client
 
     told = act(admin, Campaign, "start", empty, ready)
 
-    assert sorted(told) == ["Empty has no tasks. Import or generate images for it first.", "Ready is now running."]
+    assert sorted(told) == ["Empty: It has no tasks. Import or generate images for it first.", "Ready is now running."]
     assert dict(Campaign.objects.values_list("name", "state")) == {"Empty": "draft", "Ready": "running"}
 
 
@@ -372,3 +396,166 @@ def test_pages_are_for_staff_only(client: Client, model: type[Model]) -> None:
     client.force_login(make_user("Ben"))
 
     assert client.get(list_url(model)).status_code == 302
+
+
+def test_an_upload_is_taken_away_with_its_parts(admin: Client) -> None:
+    upload = Upload.objects.create(name="foxes.zip", size=4, part_size=4)
+    content = b"0123"
+    part = store_part(upload=upload, number=0, content=content, sha256=hashlib.sha256(content).hexdigest())
+
+    admin.post(delete_url(upload), {"post": "yes"})
+
+    assert not Upload.objects.exists()
+    assert not default_storage.exists(str(part.file.name))
+
+
+def test_a_change_of_the_wording_in_the_admin_is_a_version(admin: Client) -> None:
+    campaign = make_campaign(tasks=0, question="Which?", instructions="Look.")
+
+    admin.post(change_url(campaign), campaign_form(slug=campaign.slug, question="Which one?", instructions="Look."))
+
+    versions = campaign.instruction_texts.order_by("number").values_list("number", "question")
+    assert list(versions) == [(1, "Which?"), (2, "Which one?")]
+
+
+# People
+
+
+@pytest.mark.parametrize(
+    ("fields", "link"),
+    [
+        (
+            {},
+            "?PROLIFIC_PID={{%PROLIFIC_PID%}}&amp;STUDY_ID={{%STUDY_ID%}}&amp;SESSION_ID={{%SESSION_ID%}}",
+        ),
+        ({"panel": "mturk"}, "mturk/"),
+        ({"panel": "other", "person_parameter": "pid", "session_parameter": "run"}, "?pid=…&amp;run=…"),
+    ],
+)
+def test_a_recruitment_shows_the_link_as_its_panel_wants_it(
+    admin: Client, settings: Any, fields: dict[str, str], link: str
+) -> None:
+    settings.SITE_URL = "https://hps.example"
+    recruitment = make_recruitment(make_campaign(tasks=0), **fields)
+
+    html = admin.get(change_url(recruitment)).content.decode()
+
+    slug = recruitment.campaign.slug
+    assert f"https://hps.example/c/{slug}/recruit/{recruitment.code}/{link}</div>" in html
+
+
+def recruitment_form(campaign: Campaign, **changes: Any) -> dict[str, Any]:
+    return {
+        "campaign": campaign.pk,
+        "panel": "prolific",
+        "label": "first wave",
+        "is_active": "on",
+        "votes_wanted": 50,
+        "places": 20,
+        "minutes": 120,
+        "codes": "shared",
+        "completion_code": "C0DE",
+        "person_parameter": "x",
+        **changes,
+    }
+
+
+def test_a_recruitment_is_made_with_the_parameters_of_its_panel(admin: Client) -> None:
+    add = reverse("admin:annotations_recruitment_add")
+
+    assert admin.post(add, recruitment_form(make_campaign(tasks=0))).status_code == 302
+
+    assert Recruitment.objects.get().parameters == ["PROLIFIC_PID", "STUDY_ID", "SESSION_ID"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"completion_code": ""}, "Enter the code that everybody gets."),
+        ({"return_address": "http://panel.example/{code}"}, "Enter a whole address that begins with https://."),
+        ({"return_address": "https://panel.example/"}, "Write {code} once, where the code belongs."),
+    ],
+)
+def test_a_recruitment_that_would_lead_people_astray_is_refused(
+    admin: Client, changes: dict[str, str], says: str
+) -> None:
+    form = recruitment_form(make_campaign(tasks=0), **changes)
+
+    response = admin.post(reverse("admin:annotations_recruitment_add"), form)
+
+    assert (response.status_code, says in response.content.decode()) == (200, True)
+    assert Recruitment.objects.count() == 0
+
+
+def test_codes_are_downloaded_as_csv(admin: Client) -> None:
+    campaign = make_campaign()
+    part = enter(recruitment=make_recruitment(campaign), arrival=Arrival("5f3a", "study1", "session1"))
+    Participation.objects.filter(pk=part.pk).update(
+        state="completed", code="C0DE", finished_at=part.created_at, seen_at=part.created_at
+    )
+    alone = Participation.objects.create(annotator=make_annotator(), campaign=campaign)
+
+    data = {"action": "download_codes", "_selected_action": [part.pk, alone.pk]}
+    response = admin.post(list_url(Participation), data)
+
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert response.content.decode().splitlines() == [
+        "panel,study_id,session_id,state,code,joined_at,finished_at",
+        f"prolific,study1,session1,completed,C0DE,{part.created_at},{part.created_at}",
+    ]
+
+
+def test_places_are_given_back_by_hand(admin: Client) -> None:
+    part = enter(recruitment=make_recruitment(make_campaign()), arrival=Arrival("5f3a", "study1", "session1"))
+
+    assert act(admin, Participation, "give_back", part) == ["1 place is free again."]
+    part.refresh_from_db()
+    assert part.state == "returned"
+
+
+def test_places_are_given_back_by_those_who_may_change_them_only(client: Client) -> None:
+    user = make_user("Cleo", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="view_participation"))
+    client.force_login(User.objects.get(pk=user.pk))
+    part = enter(recruitment=make_recruitment(make_campaign()), arrival=Arrival("5f3a", "study1", "session1"))
+
+    client.post(list_url(Participation), {"action": "give_back", "_selected_action": [part.pk]})
+
+    part.refresh_from_db()
+    assert part.state == "active"
+
+
+def test_an_identity_is_erased_after_it_was_asked_once_more(admin: Client) -> None:
+    person, boss = make_annotator("ben"), make_annotator(user=make_user("boss", is_staff=True))
+    data = {"action": "erase", "_selected_action": [person.pk, boss.pk]}
+
+    asked = admin.post(list_url(Annotator), data)
+    assert "This cannot be undone." in asked.content.decode()
+    assert User.objects.filter(username="ben").exists()
+    done = admin.post(list_url(Annotator), {**data, "confirmed": "1"}, follow=True)
+
+    told = sorted(str(message) for message in done.context["messages"])
+    assert told == ["1 identity erased.", f"{boss}: This account runs the site. Take its staff status away first."]
+    assert [*User.objects.order_by("username").values_list("username", flat=True)] == ["Ada", "boss"]
+    assert person.state_changes.get().by.username == "Ada"
+
+
+def test_a_person_is_found_by_the_id_that_a_panel_has_for_them(admin: Client) -> None:
+    part = enter(recruitment=make_recruitment(make_campaign()), arrival=Arrival("5f3a", "study1", "session1"))
+    make_annotator()
+
+    response = admin.get(list_url(Annotator), {"q": " 5f3a "})
+
+    assert list(response.context["cl"].result_list) == [part.annotator]
+
+
+def test_what_people_told_of_themselves_is_on_no_page_of_the_admin(admin: Client) -> None:
+    make_voted_campaign()
+    for person in Annotator.objects.all():
+        tell(annotator=person, region="oceania", gender="non_binary", age_band="65+", design_experience="hobby")
+
+    assert Demographics not in site._registry
+    for model in REGISTERED:
+        for url in (list_url(model), change_url(model._default_manager.all()[0])):
+            html = admin.get(url).content.decode().lower()
+            assert [word for word in ("oceania", "non-binary", "65 or older", "as a hobby") if word in html] == []

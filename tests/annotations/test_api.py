@@ -1,5 +1,6 @@
 """The API of this room: claims, votes, undo, and the lists of staff."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -9,10 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries
 
-from annotations.models import Annotator, Campaign, Vote
+from annotations.models import Annotator, Campaign, Slot, Task, Vote
 from annotations.queries import voting as queries
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import (
@@ -56,7 +58,7 @@ def claim(client: Client, campaign: Campaign, count: int = 1) -> list[dict[str, 
     return post(client, f"campaigns/{campaign.slug}/claims", {"count": count}).json()["claims"]
 
 
-def give(client: Client, claim: dict[str, Any], key: str = "", **body: Any) -> Any:
+def give(client: Client, claim: dict[str, Any], key: str = "", /, **body: Any) -> Any:
     body = {"token": claim["token"], "outcome": "tie", **body}
     return post(client, "votes", body, **{"Idempotency-Key": key or str(uuid4())})
 
@@ -90,6 +92,7 @@ def test_claims_show_all_that_is_needed_and_nothing_else(ada: Client) -> None:
                     for image_id in slot.order
                 ],
                 "outcomes": ["choice", "tie", "skip", "flag"],
+                "is_practice": False,
             }
         ]
     }
@@ -128,7 +131,14 @@ def test_claims_say_what_stands_in_the_way(ada: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["campaigns/x/claims", "campaigns/x/release", "votes", "votes/3f0a2c4e-8a51-4f0e-9d5b-0c6a8d1f2b77/undo"]
+    "path",
+    [
+        "campaigns/x/claims",
+        "campaigns/x/heartbeat",
+        "campaigns/x/release",
+        "votes",
+        "votes/3f0a2c4e-8a51-4f0e-9d5b-0c6a8d1f2b77/undo",
+    ],
 )
 def test_posts_need_a_login(path: str) -> None:
     response = post(Client(), path)
@@ -174,7 +184,42 @@ def test_votes_are_201_then_200_with_the_same_vote(ada: Client) -> None:
         "shown_ms": 812,
         "created_at": vote.created_at.isoformat().replace("+00:00", "Z"),
         "withdrawn_at": None,
+        "feedback": None,
     }
+
+
+def test_votes_keep_how_they_were_given(ada: Client) -> None:
+    [task] = claim(ada, make_campaign())
+    client = {"input": "touch", "zoomed": True, "viewport": [390, 844]}
+
+    assert give(ada, task, shown_ms=900, hidden_ms=4000, client=client).status_code == 201
+
+    vote = Vote.objects.get()
+    assert (vote.shown_ms, vote.hidden_ms, vote.client) == (900, 4000, client)
+
+
+def test_practice_votes_tell_what_was_right(ada: Client) -> None:
+    campaign = make_campaign(tasks=0, practice_tasks=2)
+    tasks = [make_task(campaign=campaign, purpose=Task.Purpose.PRACTICE) for _ in range(2)]
+    expected = {str(task.public_id): str(task.expected.public_id) for task in tasks}
+    claims = claim(ada, campaign, count=2)
+    assert [shown["is_practice"] for shown in claims] == [True, True]
+
+    right = expected[claims[0]["task"]]
+    said = give(ada, claims[0], outcome="choice", image=right).json()
+    unsaid = give(ada, claims[1], outcome="tie").json()
+
+    assert said["feedback"] == {"is_right": True, "expected": right}
+    assert unsaid["feedback"] == {"is_right": False, "expected": expected[claims[1]["task"]]}
+
+
+def test_practice_is_not_undone(ada: Client) -> None:
+    campaign = make_campaign(tasks=0, practice_tasks=1)
+    make_task(campaign=campaign, purpose=Task.Purpose.PRACTICE)
+    vote = give(ada, claim(ada, campaign)[0]).json()["id"]
+
+    assert post(ada, f"votes/{vote}/undo").json()["code"] == "undo_refused"
+    assert ada.get(f"/api/v1/campaigns/{campaign.slug}/progress").json()["last_vote"] is None
 
 
 def test_votes_without_an_image_say_null(ada: Client) -> None:
@@ -215,6 +260,9 @@ def test_votes_refuse_a_lost_claim(ada: Client) -> None:
         ({"outcome": "choice"}, "vote_rejected"),
         ({"outcome": "choice", "image": "3f0a2c4e-8a51-4f0e-9d5b-0c6a8d1f2b77"}, "vote_rejected"),
         ({"outcome": "flag"}, "vote_rejected"),
+        ({"hidden_ms": -1}, "invalid"),
+        ({"client": ["key"]}, "vote_rejected"),
+        ({"client": {"input": "thought"}}, "vote_rejected"),
     ],
 )
 def test_votes_refuse_what_makes_no_sense(ada: Client, body: dict[str, Any], code: str) -> None:
@@ -304,6 +352,36 @@ def test_release_gives_claims_back(ada: Client) -> None:
     assert campaign.slots.filter(state="open").count() == 3
 
 
+def test_heartbeat_keeps_claims(ada: Client) -> None:
+    campaign = make_campaign()
+    claim(ada, campaign, count=2)
+    Slot.objects.filter(campaign=campaign, state="leased").update(lease_until=timezone.now())
+
+    assert post(ada, f"campaigns/{campaign.slug}/heartbeat").json() == {"kept": 2}
+    assert campaign.slots.filter(lease_until__gt=timezone.now() + timedelta(minutes=2)).count() == 2
+
+
+def test_claims_say_when_one_has_given_all_the_votes_that_are_taken(ada: Client) -> None:
+    campaign = make_campaign(votes_per_person=1)
+    give(ada, claim(ada, campaign)[0])
+
+    response = post(ada, f"campaigns/{campaign.slug}/claims")
+
+    assert (response.status_code, response.json()["code"]) == (403, "cap_reached")
+
+
+def test_release_soon_keeps_the_work_for_half_a_minute(ada: Client) -> None:
+    campaign = make_campaign(lease_seconds=600)
+    before = claim(ada, campaign, count=2)
+
+    assert post(ada, f"campaigns/{campaign.slug}/release", {"soon": True}).json() == {"released": 2}
+
+    leases = [slot.lease_until - timezone.now() for slot in campaign.slots.filter(state="leased")]
+    assert len(leases) == 2
+    assert all(timedelta(seconds=20) < left <= timedelta(seconds=30) for left in leases)
+    assert [task["token"] for task in claim(ada, campaign, count=2)] == [task["token"] for task in before]
+
+
 def test_progress_tells_how_far_one_is(ada: Client) -> None:
     campaign = make_campaign(tasks=3)
     path = f"/api/v1/campaigns/{campaign.slug}/progress"
@@ -348,6 +426,8 @@ def test_list_of_votes_shows_them_newest_first_with_public_ids(cleo: Client) -> 
         "reason": "",
         "order": [str(image.public_id) for image in images],
         "shown_ms": None,
+        "hidden_ms": 0,
+        "client": {},
         "is_too_fast": False,
         "instructions_version": 1,
         "served_at": "",

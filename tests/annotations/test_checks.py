@@ -13,8 +13,9 @@ from annotations.models import Annotator, Campaign, Image, Participation, Slot, 
 from annotations.queries.voting import shown_claims
 from annotations.services import checks
 from annotations.services.checks import Feedback
-from annotations.services.claims import claim_slots, lock_claims, release_claims
+from annotations.services.claims import claim_slots, release_claims
 from annotations.services.gold import retire_gold
+from annotations.services.leases import lock_claims
 from annotations.services.voting import record_vote, undo_vote
 from tests.annotations.factories import make_annotator, make_annotators, make_campaign, make_task
 from tests.annotations.races import at_once

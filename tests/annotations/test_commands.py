@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from annotations.management.commands.import_choices import Bar
-from annotations.models import Campaign, Vote
+from annotations.models import Campaign, Snapshot, Vote
 from tests.annotations.factories import make_campaign
 from tests.annotations.hpd_source import PATTERN, good_train, write_source
 
@@ -41,6 +41,7 @@ def test_import_choices_prints_the_report_as_json(tmp_path: Path) -> None:
         "generators": 3,
         "already_there": 0,
         "skipped": [],
+        "left_out": {},
     }
 
 
@@ -83,8 +84,8 @@ def test_import_choices_lists_what_it_left_out(tmp_path: Path) -> None:
 
 
 def test_import_choices_knows_only_formats_that_it_can_read(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"invalid choice: 'hpd2' \(choose from '?hpd'?\)"):
-        run("import_choices", tmp_path, "--format", "hpd2", "--campaign", "past")
+    with pytest.raises(CommandError, match=r"invalid choice: 'xml' \(choose from '?csv'?, '?discord'?, '?hpd'?, "):
+        run("import_choices", tmp_path, "--format", "xml", "--campaign", "past")
 
 
 def test_import_choices_fails_in_one_line_with_status_1(tmp_path: Path) -> None:
@@ -120,7 +121,8 @@ def test_export_choices_tells_what_it_wrote_and_left_out(tmp_path: Path) -> None
         "Left out, for hpd has no form for them: 1 tie. The csv form holds them.\n"
     )
     report = run("export_choices", tmp_path / "out.csv", "--campaign", "past", "--format", "csv", "--json")
-    assert json.loads(report) == {"votes": 7, "images": 9, "left_out": {}}
+    sha256 = Snapshot.objects.latest("pk").sha256
+    assert json.loads(report) == {"votes": 7, "images": 9, "left_out": {}, "snapshot": sha256}
 
 
 def test_export_choices_needs_a_campaign_that_is_there(tmp_path: Path) -> None:

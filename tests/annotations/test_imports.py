@@ -477,7 +477,7 @@ def test_import_choices_leaves_nothing_when_writing_fails(tmp_path: Path, monkey
     def fail(**_choices: object) -> None:
         raise RuntimeError("the power is gone")
 
-    monkeypatch.setattr("annotations.imports.choices.record_past_choices", fail)
+    monkeypatch.setattr("annotations.imports.writing.record_past_choices", fail)
 
     with pytest.raises(RuntimeError, match="power"):
         import_choices(source_of(write_source(tmp_path / "hpd")))
@@ -493,8 +493,8 @@ def test_import_choices_asks_the_database_no_more_for_many(tmp_path: Path) -> No
             import_choices(source)
         counts.append(len(queries))
 
-    # 'many' has a second kind of prompts (with tags), which costs its own few queries.
-    assert counts[1] - counts[0] <= 6
+    # 'many' has a second kind of prompts (with tags), and images that are there, which cost their own few queries.
+    assert counts[1] - counts[0] <= 8
 
 
 def test_import_choices_tells_its_progress(tmp_path: Path) -> None:
@@ -502,12 +502,7 @@ def test_import_choices_tells_its_progress(tmp_path: Path) -> None:
 
     import_choices(source_of(write_source(tmp_path / "hpd")), progress=lambda *step: told.append(step))
 
-    assert told == [
-        ("checking images", 9, 9),
-        ("storing images", 9, 9),
-        ("writing choices", 0, 7),
-        ("writing choices", 7, 7),
-    ]
+    assert told == [("checking images", 9, 9), ("storing images", 9, 9), ("writing choices", 7, 7)]
 
 
 def test_import_choices_of_a_real_study(shared_data: Path) -> None:

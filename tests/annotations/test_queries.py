@@ -82,12 +82,12 @@ def test_offers_for_asks_the_database_as_often_for_three_as_for_one(
 ) -> None:
     ada = make_annotator()
     make_campaign()
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert len(queries.offers_for(ada)) == 1
 
     make_campaign()
     make_campaign()
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert len(queries.offers_for(ada)) == 3
 
 

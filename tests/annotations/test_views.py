@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -11,9 +12,9 @@ from django.test import Client
 from django.utils import timezone
 from knox.models import AuthToken
 
-from annotations.models import Annotator, Campaign, Image, Invite, Slot, Vote
+from annotations.models import Annotator, Campaign, Image, Invite, Slot, Task, Vote
 from annotations.queries import voting as queries
-from annotations.services.voting import claim_slots
+from annotations.services.voting import VotingRefused, claim_slots
 from tests.annotations.factories import (
     make_annotator,
     make_campaign,
@@ -313,6 +314,36 @@ def test_vote_sends_people_who_may_not_vote_back_to_the_campaign(ada: Client) ->
 
     assert ada.get(f"/c/{campaign.slug}/vote/")["Location"] == f"/c/{campaign.slug}/"
     assert "by invitation" in text_of(ada.post(f"/c/{campaign.slug}/vote/", follow=True))
+
+
+@pytest.mark.parametrize(
+    ("code", "leads_to"),
+    [("consent_needed", "/c/birds/consent/"), ("cap_reached", "/c/birds/done/"), ("x", "/c/birds/")],
+)
+def test_vote_that_is_refused_leads_to_where_something_can_be_done(ada: Client, code: str, leads_to: str) -> None:
+    make_campaign(slug="birds")
+    refusal = type("Refusal", (VotingRefused,), {"code": code})("Please do this first.")
+
+    with patch("annotations.views.voting.voting.claim_slots", side_effect=refusal):
+        response = ada.post("/c/birds/vote/")
+
+    assert (response.status_code, response["Location"]) == (302, leads_to)
+
+
+def test_vote_in_practice_tells_what_was_right(ada: Client) -> None:
+    campaign = make_campaign(tasks=0, practice_tasks=2)
+    for _ in range(2):
+        make_task(campaign=campaign, purpose=Task.Purpose.PRACTICE)
+    ada.post(f"/c/{campaign.slug}/vote/")
+
+    for outcome in ("right", "wrong"):
+        slot = queries.held_slots(Annotator.objects.get(), campaign).get()
+        images = queries.images_in_order([slot])[slot.pk]
+        n = images.index(slot.task.expected) + 1
+        chosen = images[n - 1 if outcome == "right" else 2 - n]
+        text = text_of(press(ada, campaign, image=str(chosen.public_id)))
+        assert f"{'Right: image' if outcome == 'right' else 'Nearly everybody would choose image'} {n} " in text
+    assert "Now the real ones. From here on there is no right answer" in text
 
 
 def test_vote_needs_a_login() -> None:

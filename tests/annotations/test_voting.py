@@ -10,9 +10,9 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from annotations.models import Annotator, Campaign, Slot, Vote
+from annotations.models import Annotator, Campaign, Slot, Task, Vote
 from annotations.queries import voting as queries
-from annotations.services.claims import CLAIM_ONE_SLOT
+from annotations.services.claims import CLAIM_IN_QUEUE
 from annotations.services.voting import (
     AnnotatorExcluded,
     AnnotatorPaused,
@@ -25,11 +25,20 @@ from annotations.services.voting import (
     VoteRejected,
     claim_slots,
     extend_claims,
+    leave,
     record_vote,
     release_claims,
     undo_vote,
 )
-from tests.annotations.factories import make_annotator, make_annotators, make_campaign, make_invite, make_task
+from tests.annotations.factories import (
+    make_annotator,
+    make_annotators,
+    make_campaign,
+    make_image,
+    make_invite,
+    make_prompt,
+    make_task,
+)
 from tests.annotations.races import at_once
 
 pytestmark = pytest.mark.django_db
@@ -212,8 +221,8 @@ def test_claim_slots_reads_the_partial_index() -> None:
     )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE annotations_slot")
-        wanted = {"campaign": campaign.pk, "annotator": 1, "lease_seconds": 60}
-        cursor.execute(f"EXPLAIN {CLAIM_ONE_SLOT}", wanted)
+        wanted = {"campaign": campaign.pk, "annotator": 1, "lease_seconds": 60, "policy": ""}
+        cursor.execute(f"EXPLAIN {CLAIM_IN_QUEUE}", wanted)
         plan = "\n".join(row[0] for row in cursor.fetchall())
 
     assert "slot_not_done" in plan
@@ -716,3 +725,86 @@ def test_claim_slots_skips_a_slot_that_somebody_is_looking_at() -> None:
         [results] = at_once([claim])
 
     assert [slot.task_id for slot in results] == [other.pk]
+
+
+# Flagged images
+
+
+def claimable(campaign: Campaign, annotator: Annotator) -> set[int]:
+    """The tasks that this person is given, one after the other, and skips."""
+    seen = set()
+    while slots := claim_slots(annotator=annotator, campaign=campaign, count=1):
+        seen.add(slots[0].task_id)
+        vote_on(slots[0], "skip")
+    return seen
+
+
+def tasks_that_share_an_image(campaign: Campaign) -> tuple[Task, Task, Task]:
+    """Two tasks with one image in common, and a third one."""
+    prompt = make_prompt()
+    one, two, three = (make_image(prompt=prompt, has_file=False) for _ in range(3))
+    return (
+        make_task(campaign=campaign, prompt=prompt, images=[one, two]),
+        make_task(campaign=campaign, prompt=prompt, images=[two, three]),
+        make_task(campaign=campaign),
+    )
+
+
+def flag_first(campaign: Campaign, annotator: Annotator, task: Task, reason: str = "offensive") -> Vote:
+    Slot.objects.filter(campaign=campaign, task=task).update(sort_key=-1)
+    [slot] = claim_slots(annotator=annotator, campaign=campaign, count=1)
+    assert slot.task == task
+    return vote_on(slot, "flag", reason=reason).vote
+
+
+def test_a_flagged_image_comes_in_no_other_task_of_the_person_who_flagged_it() -> None:
+    campaign, ada, ben = make_campaign(tasks=0, votes_per_task=2), make_annotator(), make_annotator()
+    flagged, sibling, other = tasks_that_share_an_image(campaign)
+    flag_first(campaign, ada, flagged)
+
+    assert queries.progress_of(ada, campaign).left == 1
+    assert claimable(campaign, ada) == {other.pk}
+    assert claimable(campaign, ben) == {flagged.pk, sibling.pk, other.pk}
+
+
+def test_a_flagged_image_leaves_what_the_person_already_holds() -> None:
+    campaign, ada = make_campaign(tasks=0), make_annotator()
+    flagged, sibling, other = tasks_that_share_an_image(campaign)
+    slots = {slot.task: slot for slot in claim_slots(annotator=ada, campaign=campaign, count=3)}
+
+    vote_on(slots[flagged], "flag", reason="image_broken")
+
+    assert [slot.task for slot in queries.held_slots(ada, campaign)] == [other]
+    assert sibling.slots.get().state == "open"
+
+
+def test_a_prompt_that_makes_no_sense_says_nothing_of_the_images() -> None:
+    campaign, ada = make_campaign(tasks=0), make_annotator()
+    flagged, sibling, other = tasks_that_share_an_image(campaign)
+    flag_first(campaign, ada, flagged, reason="prompt_unclear")
+
+    assert queries.progress_of(ada, campaign).left == 2
+    assert claimable(campaign, ada) == {sibling.pk, other.pk}
+
+
+def test_a_flag_that_was_undone_hides_nothing() -> None:
+    campaign, ada = make_campaign(tasks=0), make_annotator()
+    flagged, sibling, other = tasks_that_share_an_image(campaign)
+    undo_vote(annotator=ada, vote=flag_first(campaign, ada, flagged))
+
+    assert claimable(campaign, ada) == {flagged.pk, sibling.pk, other.pk}
+
+
+# Leaving
+
+
+def test_leave_lets_leases_end_soon_and_never_makes_them_longer() -> None:
+    campaign, ada = make_campaign(lease_seconds=600), make_annotator()
+    long, short = claim_slots(annotator=ada, campaign=campaign, count=2)
+    Slot.objects.filter(pk=short.pk).update(lease_until=timezone.now() + timedelta(seconds=5))
+
+    assert leave(annotator=ada, campaign=campaign) == 1
+
+    lasts = {slot.pk: slot.lease_until - timezone.now() for slot in queries.held_slots(ada, campaign)}
+    assert timedelta(seconds=20) < lasts[long.pk] <= timedelta(seconds=30)
+    assert lasts[short.pk] <= timedelta(seconds=5)

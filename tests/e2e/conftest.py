@@ -2,9 +2,16 @@
 
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from playwright.sync_api import Browser
+
+    from tests.e2e.voting import Opened
 
 SECONDS_TO_SETTLE = 10.0
 # What a page asked for just before it was closed may take so long to reach the database.
@@ -27,6 +34,24 @@ def settled_database(transactional_db: None) -> Iterator[None]:
         if _is_at_work():
             quiet_since = time.monotonic()
         time.sleep(0.02)
+
+
+@pytest.fixture
+def opened(browser: "Browser", live_server: Any) -> "Iterator[Opened]":
+    """Opens an address for a user or a visitor; no page may have had an error of its own."""
+    from tests.e2e.voting import Windows  # models are there only when this file has been read
+
+    windows = Windows(browser, live_server.url)
+    yield windows.open
+    windows.close()
+    assert windows.complaints == []
+
+
+@pytest.fixture
+def ada() -> "User":
+    from tests.annotations.factories import make_user
+
+    return make_user("ada")
 
 
 def _is_at_work() -> bool:

@@ -1,107 +1,28 @@
 """Voting in a real browser: keyboard, mouse, finger, without a network, without a script."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Route, expect
 
-from annotations.models import Annotator, Campaign, Slot, Vote
-from annotations.queries import voting as queries
+from annotations.models import Annotator, Campaign, Vote
 from tests.annotations.factories import make_campaign, make_invite, make_user
+from tests.e2e.voting import (
+    DESKTOP,
+    NARROWEST,
+    PHONE,
+    Opened,
+    images_of,
+    press,
+    settled,
+    shown,
+    violations,
+    vote_page,
+    wait_for_images,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-
-DESKTOP, PHONE, NARROWEST = (1280, 800), (390, 844), (320, 640)
-
-Opened = Callable[..., Page]
-
-
-@pytest.fixture
-def opened(browser: Browser, live_server: Any) -> Iterator[Opened]:
-    """Opens an address for a user or a visitor; errors of the page itself are gathered in `page.complaints`."""
-    contexts = []
-
-    def open_page(
-        address: str = "", *, user: User | None = None, size: tuple[int, int] = DESKTOP, **options: Any
-    ) -> Page:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, base_url=live_server.url, **options
-        )
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        if user is not None:
-            client = Client()
-            client.force_login(user)
-            cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-            context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
-        page = context.new_page()
-        page.complaints = []  # type: ignore[attr-defined]
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
-        if address:
-            page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        for page in context.pages:
-            assert getattr(page, "complaints", []) == []
-        context.close()
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-def vote_page(opened: Opened, campaign: Campaign, user: User, **options: Any) -> Page:
-    page = opened(f"/c/{campaign.slug}/vote/", user=user, **options)
-    wait_for_images(page)
-    return page
-
-
-def wait_for_images(page: Page) -> None:
-    """Until all images are in sight, and for as long as nobody could have decided."""
-    page.wait_for_selector("[data-vote][data-state=shown]")
-    page.wait_for_timeout(140)
-
-
-def images_of(page: Page) -> list[str]:
-    return page.eval_on_selector_all(".tile__image", "images => images.map(image => new URL(image.src).pathname)")
-
-
-def press(page: Page, key: str) -> None:
-    """One key, and the next set (or the end) after it."""
-    before = images_of(page)
-    page.keyboard.press(key)
-    page.wait_for_function(
-        """before => !document.querySelector('[data-vote]')
-            || ['waiting', 'loading'].includes(document.querySelector('[data-vote]').dataset.state)
-            || document.querySelector('[data-vote]').dataset.state === 'shown'
-               && document.querySelector('.tile__image')?.src.endsWith(before) === false""",
-        arg=before[0],
-    )
-    page.wait_for_timeout(140)
-
-
-def settled(page: Page, count: int) -> list[Vote]:
-    """The votes in the database as soon as there are `count`."""
-    for _ in range(100):
-        if Vote.objects.count() >= count:
-            break
-        page.wait_for_timeout(50)
-    return [*Vote.objects.select_related("image").order_by("pk")]
-
-
-def shown(vote: Vote) -> list[str]:
-    """The addresses of the images of a vote in the order in which they were shown."""
-    slot = Slot.objects.get(pk=vote.slot_id)
-    return [image.get_absolute_url() for image in queries.images_in_order([slot])[slot.pk]]
 
 
 def test_a_whole_campaign_by_keyboard_alone(opened: Opened, ada: User) -> None:
@@ -515,8 +436,3 @@ def test_pages_are_accessible(opened: Opened, scheme: str) -> None:
     page.keyboard.press("?")
     assert violations(page) == []
     assert Annotator.objects.count() == 1
-
-
-def violations(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{page.url} {rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]

@@ -49,6 +49,37 @@ def test_score_pairs_gives_what_score_gives_in_order(scorer):
     assert list(scorer.score_pairs(iter(pairs), batch_size=5)) == pytest.approx(expected, abs=1e-4)
 
 
+def test_score_pairs_reads_no_more_ahead_than_it_says(scorer):
+    given = []
+
+    def pairs():
+        for number in range(40):
+            given.append(number)
+            yield PICTURES[number % 3], "one"
+
+    next(scorer.score_pairs(pairs(), batch_size=4))
+
+    assert len(given) == 4 * (2 + hps.READ_AHEAD)
+
+
+def test_score_pairs_tells_which_picture_is_damaged(scorer, tmp_path):
+    PICTURES[0].resize((64, 64)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
+
+    with hps.Image.open(tmp_path / "cut.png") as cut, pytest.raises(OSError, match="truncated"):
+        scorer.score([cut], "one")
+
+
+def test_score_in_bfloat16_is_near(folder, scorer):
+    half = hps.load_scorer(folder, "cpu", "bfloat16")
+
+    scores = half.score(PICTURES, "one")
+
+    assert half.model.visual.proj.dtype == torch.bfloat16
+    assert scores.dtype == np.float64
+    assert scores.tolist() == pytest.approx(scorer.score(PICTURES, "one").tolist(), abs=1)
+
+
 def test_score_of_nothing_is_empty(scorer):
     assert scorer.score([], "one").tolist() == []
 

@@ -14,7 +14,7 @@ from tests.worker.test_versions import register, write_artefact
 from tests.worker.worlds import make_voted_campaign
 from worker.models import ModelVersion, Run, RunEvent
 from worker.services.versions import promote_version
-from worker.snapshots import take_snapshot
+from worker.snapshots import take_training_snapshot
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_every_record_of_the_room_is_registered() -> None:
     } == set()
 
 
-@pytest.mark.parametrize("model", ["run", "modelversion", "runevent", "snapshot", "promotion", "imagescore", "study"])
+@pytest.mark.parametrize("model", ["run", "modelversion", "runevent", "promotion", "imagescore", "study"])
 def test_lists_open_and_nothing_can_be_added(boss: Client, model: str) -> None:
     assert boss.get(f"/admin/worker/{model}/").status_code == 200
     assert boss.get(f"/admin/worker/{model}/add/").status_code == 403
@@ -65,9 +65,9 @@ def test_a_run_shows_its_log_and_cannot_be_changed(boss: Client) -> None:
 
 
 def test_a_snapshot_opens(boss: Client) -> None:
-    snapshot = take_snapshot(campaign=make_voted_campaign())
+    snapshot = take_training_snapshot(campaign=make_voted_campaign())
 
-    assert snapshot.sha256 in boss.get(f"/admin/worker/snapshot/{snapshot.pk}/change/").content.decode()
+    assert snapshot.sha256 in boss.get(f"/admin/annotations/snapshot/{snapshot.pk}/change/").content.decode()
 
 
 def test_a_version_is_put_into_use_and_rolled_back_by_its_buttons(boss: Client, files: Path) -> None:

@@ -3,13 +3,18 @@
 import os
 import signal
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.db import DatabaseError, connection
+from django.utils import timezone
 
+from annotations.models import Attempts, Participation
+from annotations.services.recruiting import Arrival, enter
+from tests.annotations.factories import make_campaign, make_recruitment
 from tests.worker.test_runs import make_run, make_running
 from worker import jobs
 from worker.models import Run
@@ -165,3 +170,17 @@ def test_sweep_at_start_without_a_database_lets_the_worker_start(
     jobs.sweep_at_start()
 
     assert "could not be swept" in caplog.text
+
+
+def test_give_back_places_frees_the_places_of_who_left(db: None, caplog: pytest.LogCaptureFixture) -> None:
+    part = enter(recruitment=make_recruitment(make_campaign()), arrival=Arrival("5f3a", "study1", "session1"))
+    Participation.objects.update(seen_at=timezone.now() - timedelta(minutes=121))
+    Attempts.objects.create(key="old", count=3, until=timezone.now() - timedelta(seconds=1))
+
+    with caplog.at_level("INFO"):
+        jobs.give_back_places(something_of_a_later_release=True)
+        jobs.give_back_places()
+
+    part.refresh_from_db()
+    assert (part.state, Attempts.objects.count()) == ("returned", 0)
+    assert [record.getMessage() for record in caplog.records if record.name == "worker.jobs"] == ["1 places given back"]

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from annotations.models import Campaign
+from annotations.models import Campaign, Snapshot
+from annotations.services.snapshots import read_snapshot
 from tests.worker.test_execution import claimed, expire_lease
 from tests.worker.test_runs import log_of, make_run
 from tests.worker.worlds import make_voted_campaign, write_tiny_clip
-from worker.models import ModelVersion, Run, Snapshot
+from worker.classifier.loop import sha256_of_choices
+from worker.models import ModelVersion, Run
 from worker.services import training
 from worker.services.base_models import BaseModelMissing
 from worker.services.execution import Reporter, RunStopped, execute_run
@@ -59,12 +61,24 @@ def test_perform_classifier_registers_a_version_with_its_figures(transactional_d
         "verdict",
     }  # fmt: skip
     assert (run.metrics["top_one"]["n"], run.metrics["chance"]["value"]) == (12, 0.5)
-    assert version.manifest["data_sha256"] == Snapshot.objects.get().sha256
+    assert version.manifest["data_sha256"] == sha256_of_choices(read_snapshot(Snapshot.objects.get()))
     assert run.is_synthetic
     assert str(ModelVersion.objects.current().get()) == "clip-1"
     assert scorer_for(version).kind == "hps"
     assert f"Registered as hps-1. {run.metrics['verdict']}" in log_of(run)
     assert [event.step for event in run.events.filter(metrics__has_key="loss")][-1] == run.total_steps == 10
+
+
+def test_perform_classifier_again_finds_the_frozen_blocks_in_the_cache(transactional_db: None, files: Path) -> None:
+    campaign = make_voted_campaign(has_files=True)
+    execute_run(run_id=make_classifier_run(campaign).pk, worker="gpu-1")
+    again = make_classifier_run(campaign)
+
+    execute_run(run_id=again.pk, worker="gpu-1")
+
+    (said,) = [line for line in log_of(again) if line.startswith("Frozen blocks")]
+    assert said.startswith("Frozen blocks, images: 0 worked out, 12 found in the cache; prompts: 0 worked out, 6 found")
+    assert list((files / "cache" / "trunk").glob("*/*.safetensors"))
 
 
 def test_perform_aesthetic_registers_a_version_of_its_family(transactional_db: None) -> None:

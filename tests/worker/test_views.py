@@ -19,7 +19,7 @@ from worker.models import ModelVersion, Run, RunEvent
 from worker.queries import Curve
 from worker.services.presence import report_presence
 from worker.services.versions import promote_version
-from worker.snapshots import take_snapshot
+from worker.snapshots import take_training_snapshot
 from worker.views import Figure, figures_of, line_chart, round_marks
 
 HTMX = {"HTTP_HX_REQUEST": "true"}
@@ -237,7 +237,7 @@ def test_cancel_run_that_has_ended_says_so(staff: Client) -> None:
 
 
 def test_snapshot_file_gives_the_choices_a_run_saw(staff: Client) -> None:
-    snapshot = take_snapshot(campaign=make_voted_campaign())
+    snapshot = take_training_snapshot(campaign=make_voted_campaign())
     run = make_run(snapshot=snapshot)
 
     response = staff.get(f"/runs/{run.public_id}/snapshot/")

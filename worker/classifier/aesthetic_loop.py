@@ -9,21 +9,20 @@ import torch
 from numpy.typing import NDArray
 
 from scoring import aesthetic, backend, hps
-from scoring.losses import choice_loss, soft_targets
+from scoring.losses import choice_loss, shared_targets
 from scoring.preferences import Choice
 from worker.classifier.config import AestheticConfig
 from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, tabulate
 from worker.classifier.evaluation import measure
-from worker.classifier.loop import (
+from worker.classifier.loop import cosine, sha256_of_choices
+from worker.classifier.reports import (
     OnStep,
     ShouldStop,
     StepReport,
     TrainingCancelled,
     TrainingResult,
     UnableToTrain,
-    cosine,
     never,
-    sha256_of_choices,
     tell_nobody,
 )
 
@@ -133,7 +132,8 @@ def _fit(
         for group in optimizer.param_groups:
             group["lr"] = rate
         mask = torch.from_numpy(table.mask[some]).to(embeddings.device)
-        targets = soft_targets(torch.from_numpy(table.chosen[some]).to(embeddings.device), mask)
+        votes, ties = (torch.from_numpy(given[some]).to(embeddings.device) for given in (table.votes, table.ties))
+        targets = shared_targets(votes, ties, mask)
         images = torch.from_numpy(table.image_ids[some]).to(embeddings.device)
         loss = choice_loss(head(embeddings[images]), mask, targets)
         optimizer.zero_grad()

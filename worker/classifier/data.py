@@ -1,6 +1,7 @@
 """From records to tensors: choices as tables of indices, images as pixels, batches in a seeded order."""
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,7 +27,7 @@ class ChoiceTable:
     """Choices as arrays; images and prompts that occur more than once are kept once. All-bad answers are left out."""
 
     choices: tuple[Choice, ...]
-    """Those that are in the table, in the order given."""
+    """Those that are in the table, in the order given; of several people's on one set, the first."""
 
     images: tuple[str, ...]
     """Distinct keys, in order of first appearance."""
@@ -40,8 +41,11 @@ class ChoiceTable:
     mask: NDArray[np.bool_]
     """(C, N) true where there is an image."""
 
-    chosen: NDArray[np.int64]
-    """(C,) column of the chosen image, -1 for a tie."""
+    votes: NDArray[np.float32]
+    """(C, N) sum of the reliabilities of those who chose each image."""
+
+    ties: NDArray[np.float32]
+    """(C,) the same of those who saw no winner."""
 
     prompt_ids: NDArray[np.int64]
     """(C,) index into `prompts`."""
@@ -50,27 +54,61 @@ class ChoiceTable:
         """Indices of the choices on one side of the split."""
         return np.flatnonzero([choice.split == split for choice in self.choices])
 
+    def weights(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """How much each of these rows counts, above 0: the sum of the reliabilities of those who answered."""
+        weights: NDArray[np.float32] = self.votes[rows].sum(axis=1) + self.ties[rows]
+        return weights
 
-def tabulate(choices: Sequence[Choice]) -> ChoiceTable:
-    """Arrange choices as arrays; see `ChoiceTable`."""
-    kept = tuple(choice for choice in choices if choice.outcome != "all_bad")
+    def held_back(self, rows: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+        """Which of these rows are on prompts to be held back: a share of them, at least one, by a seeded hash."""
+        prompts = {self.prompts[place] for place in self.prompt_ids[rows]}
+        order = sorted(prompts, key=lambda prompt: hashlib.sha256(f"{seed} {prompt}".encode()).digest())
+        kept_back = set(order[: max(1, round(share * len(order)))])
+        return np.array([self.prompts[place] in kept_back for place in self.prompt_ids[rows]], dtype=bool)
+
+
+def tabulate(
+    choices: Sequence[Choice], *, reliability: Mapping[str, float] | None = None, is_together: bool = False
+) -> ChoiceTable:
+    """Arrange choices as arrays; see `ChoiceTable`.
+
+    Args:
+        choices: in any order.
+        reliability: how much the answers of each annotator count, 0 leaving them out; 1 for all who are not named.
+        is_together: whether what several people said of one set becomes one row, their shares as targets, rather than
+            a row for each of them.
+    """
+    weights = reliability or {}
+    kept: dict[object, list[Choice]] = {}
+    for number, choice in enumerate(choices):
+        if choice.outcome != "all_bad" and weights.get(choice.annotator, 1.0) > 0:
+            kept.setdefault(choice.task if is_together else number, []).append(choice)
     image_place: dict[str, int] = {}
     prompt_place: dict[str, int] = {}
-    widest = max((len(choice.images) for choice in kept), default=1)
-    image_ids = np.zeros((len(kept), widest), dtype=np.int64)
+    widest = max((len(first.images) for first, *_ in kept.values()), default=1)
+    image_ids, prompt_ids = np.zeros((len(kept), widest), dtype=np.int64), np.zeros(len(kept), dtype=np.int64)
     mask = np.zeros((len(kept), widest), dtype=bool)
-    for row, choice in enumerate(kept):
-        places = [image_place.setdefault(key, len(image_place)) for key in choice.images]
-        image_ids[row, : len(places)] = places
-        mask[row, : len(places)] = True
+    votes, ties = np.zeros((len(kept), widest), dtype=np.float32), np.zeros(len(kept), dtype=np.float32)
+    for row, of_set in enumerate(kept.values()):
+        images = of_set[0].images
+        prompt_ids[row] = prompt_place.setdefault(of_set[0].prompt, len(prompt_place))
+        image_ids[row, : len(images)] = [image_place.setdefault(key, len(image_place)) for key in images]
+        mask[row, : len(images)] = True
+        for choice in of_set:
+            weight = weights.get(choice.annotator, 1.0)
+            if choice.chosen is None:
+                ties[row] += weight
+            else:
+                votes[row, images.index(choice.images[choice.chosen])] += weight
     return ChoiceTable(
-        choices=kept,
-        image_ids=image_ids,
-        mask=mask,
-        chosen=np.array([-1 if choice.chosen is None else choice.chosen for choice in kept], dtype=np.int64),
-        prompt_ids=np.array([prompt_place.setdefault(c.prompt, len(prompt_place)) for c in kept], dtype=np.int64),
+        choices=tuple(first for first, *_ in kept.values()),
         images=tuple(image_place),
         prompts=tuple(prompt_place),
+        image_ids=image_ids,
+        mask=mask,
+        votes=votes,
+        ties=ties,
+        prompt_ids=prompt_ids,
     )
 
 

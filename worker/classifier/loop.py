@@ -1,10 +1,12 @@
 """The training of the preference classifier, as the story of one run."""
 
+import contextlib
 import hashlib
+import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,83 +16,29 @@ from numpy.typing import NDArray
 
 from scoring import backend, checkpoints, hps, training_state
 from scoring.checkpoints import CheckpointRejected
-from scoring.losses import preference_loss, soft_targets
+from scoring.losses import choice_divergence, preference_loss
 from scoring.preferences import Choice, write_lines
 from scoring.preprocessing import Preprocessing
 from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, tabulate
-from worker.classifier.evaluation import measure
-from worker.classifier.features import TrunkFeatures
+from worker.classifier.encoding import Encoder
+from worker.classifier.reports import (
+    OnStep,
+    ShouldStop,
+    StepReport,
+    TrainingCancelled,
+    TrainingResult,
+    UnableToTrain,
+    never,
+    tell_nobody,
+)
+from worker.classifier.trunk_cache import TrunkCache
 
 # open_clip_train/main.py clamps CLIP's inverse temperature to 1..100 after every step.
 MAX_LOGIT_SCALE = math.log(100)
 
-SCORED_AT_ONCE = 256
-
-
-class UnableToTrain(ValueError):
-    """The training can't begin; the message says what is missing or doesn't fit."""
-
-
-class TrainingCancelled(Exception):
-    """Somebody asked for the training to stop. Its last checkpoint stays, so that it could go on."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Where a training stands."""
-
-    stage: str
-    """What is being done: `reading images`, `measuring the base`, `training`, `measuring`, `saving`."""
-
-    step: int
-    """Steps done, in training; things done, in the other stages."""
-
-    total: int
-    """Of how many."""
-
-    loss: float | None = None
-    """Cross-entropy of this batch in nats, before the step; only in training."""
-
-    learning_rate: float | None = None
-    """Of this step; only in training."""
-
-    note: str = ""
-    """Something that a person should know, such as that a damaged checkpoint was passed over."""
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What came of a training."""
-
-    folder: Path
-    """The artefact, readable by `scoring.hps.load_scorer`."""
-
-    manifest: dict[str, Any]
-    """As written in it."""
-
-    metrics: dict[str, Any]
-    """What was measured on the test choices, see `worker.classifier.evaluation.measure`."""
-
-    steps: int
-    """Steps of the whole training, those before a resume included."""
-
-    resumed_from: int
-    """The step at which this call took up; 0 for a training from the start."""
-
-
-OnStep = Callable[[StepReport], None]
-ShouldStop = Callable[[], bool]
-
-
-def tell_nobody(_report: StepReport) -> None:
-    """An `on_step` for trainings that nobody watches."""
-
-
-def never() -> bool:
-    """A `should_stop` for trainings that nobody stops."""
-    return False
+BYTES_PER_MEGABYTE = 1_000_000
 
 
 def train(
@@ -104,6 +52,9 @@ def train(
     *,
     device: str | None = None,
     is_synthetic: bool = False,
+    cache_folder: Path | None = None,
+    hashes: Mapping[str, str] | None = None,
+    reliability: Mapping[str, float] | None = None,
 ) -> TrainingResult:
     """Tune a CLIP model on people's choices and measure it on the choices held out.
 
@@ -120,23 +71,29 @@ def train(
         should_stop: asked before every step.
         device: by default CUDA where there is one.
         is_synthetic: whether the votes are simulated; the result is synthetic if they or the base are.
+        cache_folder: where what the frozen blocks make is kept for later epochs and later trainings; None: nowhere.
+        hashes: SHA-256 of each image's file by key, by which the cache knows it; without them, images are known by
+            their pixels and so have to be read in every training.
+        reliability: how much each annotator's answers count in training, 1 where not named; the test counts all alike.
 
     Raises:
-        UnableToTrain: there is nothing to train on, or the base isn't the model that the config asks for.
+        UnableToTrain: there is nothing to train on, the base isn't the model that the config asks for, or the memory
+            doesn't suffice for a single choice.
         UnableToReadImage: an image is missing or damaged.
         TrainingCancelled: `should_stop` said so.
         CheckpointRejected: the base can't be read.
     """
-    run = _Run(config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic=is_synthetic)
+    run = _Run(config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic, reliability or {})
     if finished := run.finished_result():
         return finished
     backend.make_deterministic(config.seed)
-    with ImageReader(open_image, run.preprocessing, config.readers) as reader:
-        run.prepare(reader)
+    with run.encoder(open_image, cache_folder, hashes):
         base_scores = run.scores("measuring the base")
         optimizer = run.optimizer()
         first_step = run.resume(optimizer)
         run.steps_from(first_step, optimizer)
+        from worker.classifier.evaluation import measure  # needs scipy, which the steps themselves do without
+
         metrics = measure(run.test_choices, run.scores("measuring"), base_scores)
     return run.save(metrics, resumed_from=first_step)
 
@@ -153,20 +110,24 @@ class _Run:
         on_step: OnStep,
         should_stop: ShouldStop,
         device: str | None,
-        *,
-        is_synthetic: bool,
+        is_synthetic: bool,  # noqa: FBT001 - as named in `train`
+        reliability: Mapping[str, float],
     ) -> None:
         self.config, self.on_step, self.should_stop = config, on_step, should_stop
-        self.folder, self.steps_folder = out_folder / "model", out_folder / "steps"
+        self.folder, self.steps_folder, self.best_folder = (out_folder / name for name in ("model", "steps", "best"))
         self.device = backend.pick_device(device)
         wanted = config.precision
         self.dtype = backend.pick_dtype(self.device) if wanted == "auto" else getattr(torch, wanted)
-        self.table: ChoiceTable = tabulate(choices)
-        self.train_rows, self.test_rows = self.table.rows("train"), self.table.rows("test")
-        self.test_choices = [self.table.choices[row] for row in self.test_rows]
-        if not len(self.train_rows):
-            raise UnableToTrain("There are no choices to train on; collect votes first.")
+        self.test_choices = [choice for choice in choices if choice.split == "test" and choice.outcome != "all_bad"]
+        self.table: ChoiceTable = tabulate(
+            [choice for choice in choices if choice.split == "train"],
+            reliability=reliability,
+            is_together=config.raters == "together",
+        )
+        self.train_rows, self.validation_rows = _divided(config, self.table)
         self.total_steps = -(-len(self.train_rows) // config.choices_per_batch) * config.epochs
+        self.choices_at_once = config.choices_at_once or config.choices_per_batch
+        self.best = {"loss": math.inf, "step": 0, "looks_since": 0}
         self.model, self.preprocessing, self.base = hps.load_clip(base_folder)
         _check_base(config, self.base, self.preprocessing)
         towers.unlock(self.model, image_blocks=config.image_blocks, text_blocks=config.text_blocks)
@@ -177,6 +138,8 @@ class _Run:
             "base": {"name": self.base.get("name"), "sha256": self.base["weights"]["sha256"]},
             "is_synthetic": is_synthetic or bool(self.base.get("is_synthetic", False)),
         }
+        if reliability:
+            self.identity["reliability_sha256"] = sha256_of(json.dumps(dict(reliability), sort_keys=True))
 
     def finished_result(self) -> TrainingResult | None:
         """The result of an earlier call with the same arguments, killed after it had saved."""
@@ -186,19 +149,26 @@ class _Run:
             return None
         if any(manifest.get(name) != value for name, value in self.identity.items()):
             return None
-        return TrainingResult(self.folder, manifest, manifest["metrics"], self.total_steps, self.total_steps)
+        return TrainingResult(self.folder, manifest, manifest["metrics"], manifest["steps"], manifest["steps"])
 
-    def prepare(self, reader: ImageReader) -> None:
-        """Read the images, if what the frozen blocks make of them fits into memory, and turn the prompts into ids."""
-        self.features = TrunkFeatures(
-            self.model,
-            reader,
-            self.table.images,
-            trained_blocks=self.config.image_blocks,
-            cache_megabytes=self.config.cache_megabytes,
-        )
-        self.features.keep(lambda done, total: self._tell("reading images", done, total))
-        self.texts = hps.tokenizer(self.model)(list(self.table.prompts)).to(self.device)
+    @contextlib.contextmanager
+    def encoder(
+        self, open_image: OpenImage, cache_folder: Path | None, hashes: Mapping[str, str] | None
+    ) -> Iterator[None]:
+        """For the time of the block, threads that read images and a cache of what the frozen blocks make of them."""
+        cache = None
+        if cache_folder is not None and self.config.cache_megabytes:
+            cache = TrunkCache(cache_folder, self.config.cache_megabytes * BYTES_PER_MEGABYTE)
+        with (
+            ImageReader(open_image, self.preprocessing, self.config.readers) as reader,
+            ThreadPoolExecutor(1, thread_name_prefix="frozen-tokens") as thread,
+        ):
+            self.encode = Encoder(self.model, self.config, self.table, reader, thread, self.dtype)
+            if cache is not None:
+                base_sha256 = self.base["weights"]["sha256"]
+                kept = self.encode.use(cache, base_sha256, self.preprocessing, hashes, self._tell)
+                self._tell("reading prompts", 1, 1, note=kept)
+            yield
 
     def optimizer(self) -> torch.optim.AdamW:
         """AdamW over what is unlocked, without weight decay on anything that is not a matrix."""
@@ -208,7 +178,11 @@ class _Run:
             {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(
-            groups, lr=self.config.learning_rate, betas=(self.config.beta1, self.config.beta2), eps=self.config.epsilon
+            groups,
+            lr=self.config.learning_rate,
+            betas=(self.config.beta1, self.config.beta2),
+            eps=self.config.epsilon,
+            fused=self.device.type == "cuda",
         )
 
     def resume(self, optimizer: torch.optim.AdamW) -> int:
@@ -216,14 +190,15 @@ class _Run:
         state = training_state.latest(self.steps_folder)
         for reason in state.rejected if state else ():
             self._tell("training", 0, self.total_steps, note=f"A checkpoint was passed over. {reason}")
-        if state is None or state.record != self.identity:
+        if state is None or {**state.record, "best": None} != {**self.identity, "best": None}:
             return 0
         training_state.restore(self.model, optimizer, state.tensors)
+        self.best = state.record.get("best", self.best)
         self._tell("training", state.step, self.total_steps, note=f"Going on from step {state.step}.")
         return state.step
 
     def steps_from(self, first_step: int, optimizer: torch.optim.AdamW) -> None:
-        """Train from a step to the end, with a checkpoint now and then."""
+        """Train from a step to the end, looking at the prompts held back and writing a checkpoint now and then."""
         config = self.config
         coming = list(
             batches(
@@ -237,37 +212,35 @@ class _Run:
         for offset, rows in enumerate(coming):
             step = first_step + offset
             if offset + 1 < len(coming):
-                self.features.ask(self._images_of(coming[offset + 1]))
+                self.encode.fetch_ahead(coming[offset + 1][: self.choices_at_once])
             rate = learning_rate(config, step, self.total_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = self._loss(rows)
-            optimizer.zero_grad()
-            loss.backward()
+            loss = self._backward(rows, optimizer)
             optimizer.step()
             with torch.no_grad():
                 self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
-            self._tell("training", step + 1, self.total_steps, loss=loss.item(), learning_rate=rate)
-            if (step + 1) % config.checkpoint_every == 0 and step + 1 < self.total_steps:
+            step += 1
+            is_last = step == self.total_steps
+            looks = len(self.validation_rows) and (step % config.evaluate_every == 0 or is_last)
+            validation_loss = self._look(step) if looks else None
+            self._tell(
+                "training", step, self.total_steps, loss=loss, learning_rate=rate, validation_loss=validation_loss
+            )
+            if config.patience and self.best["looks_since"] >= config.patience:
+                self._tell("training", step, self.total_steps, note=f"Ended early: {self._best_in_words()}")
+                break
+            if step % config.checkpoint_every == 0 and not is_last:
                 tensors = training_state.optimizer_tensors(self.model, optimizer)
-                training_state.write(self.steps_folder, step=step + 1, tensors=tensors, record=self.identity)
+                record = self.identity | ({"best": self.best} if len(self.validation_rows) else {})
+                training_state.write(self.steps_folder, step=step, tensors=tensors, record=record)
+        if len(self.validation_rows):
+            self._go_back_to_best()
+        self.steps = step if coming else first_step
 
     def scores(self, stage: str) -> list[list[float]]:
         """100 * cosine for every image of the test choices, in full precision whatever the training's."""
-        with torch.no_grad():
-            texts = self._encode_texts(np.unique(self.table.prompt_ids[self.test_rows]))
-            images = np.unique(self.table.image_ids[self.test_rows][self.table.mask[self.test_rows]])
-            embeddings = torch.empty(len(self.table.images), texts.shape[1], device=self.device)
-            for start in range(0, len(images), SCORED_AT_ONCE):
-                places = images[start : start + SCORED_AT_ONCE]
-                self.features.ask(images[start + SCORED_AT_ONCE : start + 2 * SCORED_AT_ONCE])
-                embeddings[torch.from_numpy(places)] = self._encode_images(places)
-                self._tell(stage, start + len(places), len(images))
-            scored = []
-            for row in self.test_rows:
-                own = embeddings[torch.from_numpy(self.table.image_ids[row][self.table.mask[row]])]
-                scored.append((100 * own @ texts[self.table.prompt_ids[row]]).tolist())
-        return scored
+        return self.encode.scores(self.test_choices, lambda done, total: self._tell(stage, done, total))
 
     def save(self, metrics: dict[str, Any], *, resumed_from: int) -> TrainingResult:
         """Write the artefact, then drop the checkpoints that led to it."""
@@ -284,44 +257,66 @@ class _Run:
                 "seed": self.config.seed,
                 "metrics": metrics,
                 "train_choices": len(self.train_rows),
-                "test_choices": len(self.test_rows),
-                "steps": self.total_steps,
+                "test_choices": len(self.test_choices),
+                "steps": self.steps,
+                **({"best": self.best} if len(self.validation_rows) else {}),
             },
         )
-        shutil.rmtree(self.steps_folder, ignore_errors=True)
-        return TrainingResult(self.folder, manifest, metrics, self.total_steps, resumed_from)
+        for folder in (self.steps_folder, self.best_folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        return TrainingResult(self.folder, manifest, metrics, self.steps, resumed_from)
 
-    def _loss(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        mask = torch.from_numpy(self.table.mask[rows]).to(self.device)
-        targets = soft_targets(torch.from_numpy(self.table.chosen[rows]).to(self.device), mask)
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            images = self._encode_images(self._images_of(rows))
-            distinct, back = np.unique(self.table.prompt_ids[rows], return_inverse=True)
-            texts = self._head_of_texts(distinct)[torch.from_numpy(back).to(self.device)]
-        padded = images.new_zeros(*mask.shape, images.shape[1])
-        padded[mask] = images
-        return preference_loss(padded.float(), texts.float(), self.model.logit_scale, mask, targets)
+    def _backward(self, rows: NDArray[np.int64], optimizer: torch.optim.AdamW) -> float:
+        """Put the gradient of a batch's loss into the parameters, in as many pieces as the memory needs; the loss."""
+        while True:
+            optimizer.zero_grad()
+            try:
+                return self._accumulate(rows)
+            except torch.OutOfMemoryError as error:
+                if self.choices_at_once == 1:
+                    raise UnableToTrain("A single choice is too much for the memory; train fewer blocks.") from error
+            self.choices_at_once = min(self.choices_at_once, len(rows)) // 2 or 1
+            torch.cuda.empty_cache()
+            self._tell("training", 0, self.total_steps, note=f"Out of memory; {self.choices_at_once} choices at once.")
 
-    def _images_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        places: NDArray[np.int64] = self.table.image_ids[rows][self.table.mask[rows]]
-        return places
+    def _accumulate(self, rows: NDArray[np.int64]) -> float:
+        whole = self.table.weights(rows).sum()
+        total = torch.zeros((), device=self.device)
+        for start in range(0, len(rows), self.choices_at_once):
+            some = rows[start : start + self.choices_at_once]
+            images, texts = self.encode.embeddings(some)
+            loss = preference_loss(images, texts, self.model.logit_scale, *self.encode.answers(some))
+            loss = loss * float(self.table.weights(some).sum() / whole)
+            loss.backward()
+            total += loss.detach()
+        return total.item()
 
-    def _encode_images(self, places: NDArray[np.int64]) -> torch.Tensor:
-        return towers.image_head(self.model, self.features.tokens(places), self.config.image_blocks)
-
-    def _encode_texts(self, places: NDArray[np.int64]) -> torch.Tensor:
-        """Embeddings of the prompts at these places, in a table of all prompts, (prompts, embed_dim)."""
-        encoded = torch.zeros(len(self.table.prompts), self.model.visual.output_dim, device=self.device)
-        for start in range(0, len(places), SCORED_AT_ONCE):
-            some = places[start : start + SCORED_AT_ONCE]
-            encoded[torch.from_numpy(some)] = self._head_of_texts(some)
-        return encoded
-
-    def _head_of_texts(self, places: NDArray[np.int64]) -> torch.Tensor:
-        ids = self.texts[torch.from_numpy(places).to(self.device)]
+    def _look(self, step: int) -> float:
+        """The divergence on the prompts held back, the weights being kept if it is the least so far."""
+        total, size = 0.0, self.choices_at_once
         with torch.no_grad():
-            tokens = towers.text_trunk(self.model, ids, self.config.text_blocks)
-        return towers.text_head(self.model, tokens, ids, self.config.text_blocks)
+            for start in range(0, len(self.validation_rows), size):
+                rows = self.validation_rows[start : start + size]
+                images, texts = self.encode.embeddings(rows)
+                logits = self.model.logit_scale.exp() * torch.einsum("bnd,bd->bn", images, texts)
+                divergence = choice_divergence(logits, *self.encode.answers(rows))
+                total += divergence.item() * float(self.table.weights(rows).sum())
+        loss = total / float(self.table.weights(self.validation_rows).sum())
+        if loss < self.best["loss"]:
+            self.best = {"loss": loss, "step": step, "looks_since": 0}
+            trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+            checkpoints.write(self.best_folder, trained, {"kind": "training_state", "step": step})
+        else:
+            self.best = self.best | {"looks_since": self.best["looks_since"] + 1}
+        return loss
+
+    def _go_back_to_best(self) -> None:
+        tensors, _ = checkpoints.read(self.best_folder)
+        self.model.load_state_dict(tensors, strict=False)
+        self._tell("training", self.total_steps, self.total_steps, note=f"The result: {self._best_in_words()}")
+
+    def _best_in_words(self) -> str:
+        return f"the weights of step {self.best['step']}, best on prompts held back ({self.best['loss']:.4f} nats)."
 
     def _tell(self, stage: str, step: int, total: int, **more: Any) -> None:
         if self.should_stop():
@@ -330,10 +325,14 @@ class _Run:
 
 
 def learning_rate(config: ClassifierConfig, step: int, total_steps: int) -> float:
-    """Linear warm-up, then a cosine that would be 0 one step after the last, as open_clip_train's `cosine_lr`."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    return config.learning_rate * cosine((step - config.warmup_steps) / max(1, total_steps - config.warmup_steps))
+    """Linear warm-up, then a cosine that would be 0 one step after the last, as open_clip_train's `cosine_lr`.
+
+    The warm-up takes half of the training at most, so that a recipe for many choices can be tried on few.
+    """
+    warmup = min(config.warmup_steps, total_steps // 2)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    return config.learning_rate * cosine((step - warmup) / max(1, total_steps - warmup))
 
 
 def cosine(share: float) -> float:
@@ -343,7 +342,31 @@ def cosine(share: float) -> float:
 
 def sha256_of_choices(choices: Sequence[Choice]) -> str:
     """SHA-256 of choices as JSON lines in the order given, as 64 hexadecimal digits."""
-    return hashlib.sha256(write_lines(choices).encode()).hexdigest()
+    return sha256_of(write_lines(choices))
+
+
+def sha256_of(text: str) -> str:
+    """SHA-256 of a text in UTF-8, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _divided(config: ClassifierConfig, table: ChoiceTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on, and rows on prompts held back to look at.
+
+    Raises:
+        UnableToTrain: nothing is left to train on.
+    """
+    rows = np.arange(len(table.choices))
+    if not len(rows):
+        raise UnableToTrain("There are no choices to train on; collect votes first.")
+    if not config.evaluate_every:
+        return rows, rows[:0]
+    held_back = table.held_back(rows, config.validation_share, config.seed)
+    if held_back.all():
+        raise UnableToTrain(
+            "All choices to train on are of one prompt, which would be held back: set evaluate_every 0."
+        )
+    return rows[~held_back], rows[held_back]
 
 
 def _check_base(config: ClassifierConfig, base: dict[str, Any], preprocessing: Preprocessing) -> None:

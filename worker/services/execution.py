@@ -288,6 +288,10 @@ def performer_for(kind: str) -> Performer:
             from worker.services.scoring import perform_scoring  # slow import
 
             return perform_scoring
+        case Run.Kind.IMPORT:
+            from worker.services.importing import perform_import  # as the others: only where it is done
+
+            return perform_import
         case _:
             raise ValueError(f"There are no runs of kind {kind!r}.")
 

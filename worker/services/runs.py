@@ -15,7 +15,7 @@ from kombu.exceptions import KombuError
 
 from annotations.models import Campaign
 from worker.models import Run, RunEvent, RunQuerySet
-from worker.queries import GPU_QUEUE, PRESETS
+from worker.queries import PRESETS, queue_of
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def open_run(
     campaign: Campaign | None = None,
     by: User | None = None,
 ) -> OpenedRun:
-    """Queue a run, or find the one of its kind that is active: never two at once.
+    """Queue a run, or find the one of its kind that is active: never two at once. Of imports, one per campaign.
 
     The row is written in the caller's transaction; the message goes out when that commits. A broker that is down
     does not matter: the row waits, and `sweep_runs` rings again.
@@ -101,7 +101,7 @@ def open_run(
                     is_synthetic=campaign is not None and campaign.is_synthetic,
                 )
         except IntegrityError:
-            active = Run.objects.active().filter(kind=kind).first()
+            active = _active(kind, campaign)
             if active is not None:
                 return OpenedRun(active, is_new=False)
         else:
@@ -109,6 +109,12 @@ def open_run(
             _ring_on_commit(run.pk)
             return OpenedRun(run, is_new=True)
     raise UnableToOpenRun("Other runs of this kind were opened and ended at this moment; try again.")
+
+
+def _active(kind: str, campaign: Campaign | None) -> Run | None:
+    """The run that stands in the way of another one of this kind."""
+    active = Run.objects.active().filter(kind=kind)
+    return active.filter(campaign=campaign).first() if kind == Run.Kind.IMPORT else active.first()
 
 
 def check_preset(*, kind: str, preset: str) -> None:
@@ -247,8 +253,7 @@ def _ring(run_id: int) -> bool:
 
 
 def _send(run_id: int) -> None:
+    queue = queue_of(Run.objects.values_list("kind", flat=True).get(pk=run_id))
     with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
         connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
-        current_app.send_task(
-            EXECUTE_JOB, kwargs={"run_id": run_id}, queue=GPU_QUEUE, connection=connection, retry=False
-        )
+        current_app.send_task(EXECUTE_JOB, kwargs={"run_id": run_id}, queue=queue, connection=connection, retry=False)

@@ -146,8 +146,11 @@ def scorer_named(name: str) -> "Scorer":
 
 
 def images_of(campaign: Campaign | None) -> QuerySet[Image]:
-    """The images of a campaign's regular tasks, or all images; corrupted copies, made for gold tasks, are none."""
-    images = Image.objects.filter(corrupted_from=None)
+    """The images of a campaign's regular tasks, or all images; those whose pixels are here.
+
+    Corrupted copies, made for gold tasks, are none of them.
+    """
+    images = Image.objects.filter(corrupted_from=None).exclude(file="")
     if campaign is None:
         return images
     return images.filter(pk__in=campaign.tasks.filter(purpose=Task.Purpose.REGULAR).values("images"))

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from annotations.models import Snapshot
+from annotations.services.snapshots import read_snapshot
 from scoring import checkpoints
 from scoring.preferences import Choice
-from worker.models import ModelVersion, Run, Snapshot
+from worker.models import ModelVersion, Run
 from worker.queries import current_version
 from worker.services.base_models import base_model_folder
 from worker.services.execution import Reporter, RunStopped
 from worker.services.versions import register_base_models, register_version, scorer_for
-from worker.snapshots import image_opener, read_snapshot, take_snapshot
+from worker.snapshots import image_hashes, image_opener, take_training_snapshot
 
 if TYPE_CHECKING:
-    from worker.classifier.loop import StepReport, TrainingResult
+    from worker.classifier.reports import StepReport, TrainingResult
 
 # Which base model a preset starts from, by its name in settings.BASE_MODELS; a run's config may name another.
-BASES = {"tiny": "tiny-clip", "paper": "clip-vit-l-14"}
+BASES = {"tiny": "tiny-clip", "paper": "clip-vit-l-14", "hps2": "clip-vit-h-14"}
 
 
 def perform_classifier(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
@@ -36,7 +38,11 @@ def perform_classifier(run: Run, reporter: Reporter, workdir: Path) -> dict[str,
     from worker.classifier.config import ClassifierConfig  # slow import
     from worker.classifier.loop import train  # slow import
 
-    return _train(run, reporter, workdir, ModelVersion.Family.HPS, ClassifierConfig.from_json, train)
+    def train_with_cache(*arguments: Any, **options: Any) -> "TrainingResult":
+        cache_folder = Path(settings.CACHE_DIR) / "trunk"
+        return train(*arguments, **options, cache_folder=cache_folder, hashes=image_hashes(arguments[1]))
+
+    return _train(run, reporter, workdir, ModelVersion.Family.HPS, ClassifierConfig.from_json, train_with_cache)
 
 
 def perform_aesthetic(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
@@ -148,7 +154,7 @@ def _snapshot_of(run: Run, reporter: Reporter) -> Snapshot:
     """The votes of the run, frozen at its first attempt: later ones see the same."""
     if run.snapshot is None:
         reporter.stage("freezing the votes")
-        snapshot = take_snapshot(campaign=run.campaign)
+        snapshot = take_training_snapshot(campaign=run.campaign)
         reporter.record(snapshot=snapshot, is_synthetic=run.is_synthetic or snapshot.is_synthetic)
         reporter.say(
             f"{snapshot.train_choices} choices to train on, {snapshot.test_choices} to test on,"
@@ -168,7 +174,7 @@ def _result(
     snapshot: Snapshot,
     train: Any,
 ) -> "TrainingResult":
-    from worker.classifier.loop import TrainingCancelled  # slow import
+    from worker.classifier.reports import TrainingCancelled  # slow import
 
     try:
         result: TrainingResult = train(
@@ -204,7 +210,11 @@ class _Teller:
         if self._has_trained and report.stage != "training":
             return  # the run keeps showing how many steps its training had
         self._has_trained = report.stage == "training"
-        figures = {"loss": report.loss, "learning_rate": report.learning_rate}
+        figures = {
+            "loss": report.loss,
+            "learning_rate": report.learning_rate,
+            "validation_loss": report.validation_loss,
+        }
         known = {name: value for name, value in figures.items() if value is not None}
         self._reporter.step(report.step, report.total, **known)
 

@@ -10,9 +10,10 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Max
 
+from annotations.models import Snapshot
 from scoring import checkpoints
 from scoring.checkpoints import CheckpointRejected
-from worker.models import ModelVersion, Promotion, Run, Snapshot
+from worker.models import ModelVersion, Promotion, Run
 from worker.queries import previous_version
 
 if TYPE_CHECKING:

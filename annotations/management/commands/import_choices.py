@@ -1,6 +1,7 @@
 """Imports existing human choices, with their images, into a campaign."""
 
 import json
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,8 +19,8 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("path", type=Path, metavar="PATH", help="the JSON file, or the folder that holds it")
-        parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="hpd: HPD v1")
+        parser.add_argument("path", type=Path, metavar="PATH", help="the file, its folder, or a zip or tar of it")
+        parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="docs/formats.md explains each")
         parser.add_argument("--campaign", required=True, metavar="SLUG", help="the campaign that takes the choices")
         parser.add_argument("--name", default="", help="the name of a new campaign; the slug without it")
         parser.add_argument("--images", type=Path, metavar="DIR", help="the images' folder; the file's without it")
@@ -27,6 +28,19 @@ class Command(BaseCommand):
             "--generator-pattern",
             metavar="REGEX",
             help="its first group, found in an image's file name, names the image's generator",
+        )
+        parser.add_argument(
+            "--without-images", action="store_true", help="take the votes alone; such images are never shown to anybody"
+        )
+        parser.add_argument(
+            "--columns",
+            type=columns,
+            default={},
+            metavar="OURS=THEIRS,...",
+            help="of csv: which heading stands for prompt, left, right, chosen, annotator, ...",
+        )
+        parser.add_argument(
+            "--rules", default="", metavar="PRESET|FILE", help="of discord: dreambot, midjourney, or a TOML file"
         )
         parser.add_argument("--dry-run", action="store_true", help="report what would be imported; write nothing")
         parser.add_argument("--skip-bad", action="store_true", help="leave out bad records, and list them")
@@ -40,6 +54,9 @@ class Command(BaseCommand):
             campaign_name=options["name"],
             images=options["images"],
             generator_pattern=options["generator_pattern"],
+            takes_pixels=not options["without_images"],
+            columns=options["columns"],
+            rules=options["rules"],
             skips_bad=options["skip_bad"],
         )
         act = preview_choices if options["dry_run"] else import_choices
@@ -49,6 +66,14 @@ class Command(BaseCommand):
         except UnableToImport as error:
             raise CommandError(str(error)) from error
         self.stdout.write(json.dumps(report.as_json()) if options["json"] else summary(report, options))
+
+
+def columns(text: str) -> dict[str, str]:
+    """What --columns says, ours first."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    if not all(ours and theirs for ours, _equals, theirs in pairs):
+        raise ArgumentTypeError("write it as prompt=THEIR HEADING,left=THEIR HEADING")
+    return {ours.strip(): theirs.strip() for ours, _equals, theirs in pairs}
 
 
 class Bar:
@@ -78,6 +103,7 @@ def summary(report: Report, options: dict[str, Any]) -> str:
     lines = [first]
     if report.already_there:
         lines.append(f"{report.already_there:,} choices were there already.")
+    lines += [f"Left out: {count:,} x {reason}." for reason, count in report.left_out.items()]
     if report.skipped:
         records = "record" if len(report.skipped) == 1 else "records"
         lines.append(f"Left out {len(report.skipped):,} bad {records}:")

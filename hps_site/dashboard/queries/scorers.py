@@ -67,7 +67,7 @@ class ScorerReport:
     ceiling: Estimate
     """Leave-one-out: how often the favourite of the others is what a person chose."""
     choices: int
-    """Held-out choices of an image; ties and 'all bad' name none and are not among them."""
+    """Held-out choices of an image whose pixels are here; ties and 'all bad' name none and are not among them."""
     prompts: int
     set_sizes: list[int]
     """Images per choice, each size that occurs."""
@@ -104,9 +104,14 @@ def compare_scorers(campaigns: Sequence[Campaign], choices: Sequence[Choice], *,
         seed: of the intervals' resampling.
 
     Returns:
-        Results in the order CLIP, aesthetic, HPS, then by number. Two SQL statements.
+        Results in the order CLIP, aesthetic, HPS, then by number. Three SQL statements.
     """
-    held_out = [choice for choice in choices if choice.is_decided and choice.split == "test"]
+    elsewhere = _images_without_pixels(campaigns)
+    held_out = [
+        choice
+        for choice in choices
+        if choice.is_decided and choice.split == "test" and elsewhere.isdisjoint(choice.images)
+    ]
     versions = _scorer_versions()
     scores = _read_scores(campaigns, versions)
     base = _base_version(versions)
@@ -176,6 +181,12 @@ def _read_scores(campaigns: Sequence[Campaign], versions: Sequence[ModelVersion]
     for version, image, value in rows.values_list("version_id", "image_id", "value"):
         scores.setdefault(version, {})[str(image)] = value
     return scores
+
+
+def _images_without_pixels(campaigns: Sequence[Campaign]) -> set[str]:
+    """Ids, as texts, of the candidates that no scorer can ever see."""
+    candidates = Candidate.objects.filter(task__campaign__in=campaigns, image__file="")
+    return set(map(str, candidates.order_by().values_list("image", flat=True)))
 
 
 def _scored_by(choices: Sequence[Choice], scores: dict[str, float]) -> list[Choice]:

@@ -1,11 +1,13 @@
 """Numbers as the dashboard prints them: shares as percentages, differences in points, each with its interval."""
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
 from django import template
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 register = template.Library()
 
@@ -74,6 +76,21 @@ def log_worth_range(estimate: HasInterval) -> str:
 def seconds(milliseconds: float | None) -> str:
     """A time in seconds with one digit."""
     return NOTHING if milliseconds is None else _("%(seconds)s s") % {"seconds": _digits(milliseconds / 1000)}
+
+
+@register.filter
+def hours(number: float | None) -> str:
+    """A span of hours in the unit in which people think of it: minutes, hours or days."""
+    if number is None:
+        return NOTHING
+    if number < 1.5:
+        minutes = max(1, math.ceil(60 * number))
+        return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+    if number < 48:
+        whole = round(number)
+        return ngettext("%(n)d hour", "%(n)d hours", whole) % {"n": whole}
+    days = round(number / 24)
+    return ngettext("%(n)d day", "%(n)d days", days) % {"n": days}
 
 
 @register.filter

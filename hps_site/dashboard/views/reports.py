@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from annotations.models import Campaign
+from annotations.queries.demographics import demographic_groups
 from hps_site.dashboard import charts, pictures
 from hps_site.dashboard.queries import ballots, overview
 from hps_site.dashboard.queries.scorers import compare_scorers
@@ -63,6 +64,7 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
         "position_chart": pictures.position_chart(positions) if positions else None,
         "scorers": scorers,
         "scorer_chart": pictures.scorer_chart(scorers),
+        "demographics": demographic_groups(shown),
         "study": study,
         "study_chart": pictures.study_chart(study) if study else None,
     }

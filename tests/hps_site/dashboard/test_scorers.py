@@ -159,7 +159,7 @@ def test_require_choices_refuses_a_report_on_nothing():
 
 
 @pytest.mark.parametrize("campaigns", [1, 3])
-def test_compare_scorers_takes_two_statements(campaigns, django_assert_num_queries):
+def test_compare_scorers_takes_three_statements(campaigns, django_assert_num_queries):
     made = [empty_campaign() for _ in range(campaigns)]
     clip = make_version("clip")
     for campaign in made:
@@ -168,5 +168,5 @@ def test_compare_scorers_takes_two_statements(campaigns, django_assert_num_queri
         give_scores(clip, task, [1, 0])
     choices = read_choices(made)
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         compare_scorers(made, choices)

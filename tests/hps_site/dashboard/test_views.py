@@ -8,7 +8,10 @@ from django.test import Client
 from django.urls import reverse
 
 from annotations.models import Campaign, Outcome
+from annotations.services.claims import claim_slots
+from annotations.services.demographics import tell
 from tests.annotations.factories import make_annotator, make_annotators, make_campaign, make_user
+from tests.annotations.test_voting import vote_on
 from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, make_version, study_world, task_of
 from worker.models import Run
 
@@ -187,6 +190,19 @@ def test_campaign_of_people_is_nowhere_called_synthetic(staff):
     assert "synthetic" not in staff.get(reverse("dashboard:campaign", args=[campaign.slug])).content.decode()
 
 
+def test_campaign_shows_who_votes_in_groups_of_ten(staff):
+    campaign = make_campaign(tasks=1, votes_per_task=12)
+    for number in range(12):
+        person = make_annotator(user=None)
+        tell(annotator=person, region="asia", age_band="65+" if number < 3 else "")
+        vote_on(claim_slots(annotator=person, campaign=campaign, count=1)[0])
+
+    page = " ".join(staff.get(reverse("dashboard:campaign", args=[campaign.slug])).content.decode().split())
+
+    assert '<h3>Region</h3> <dl class="facts"> <dt>Asia</dt><dd>10</dd> </dl>' in page
+    assert "65 or older" not in page
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_index_takes_the_same_statements_for_one_campaign_and_three(staff, count, django_assert_num_queries):
     for _ in range(count):
@@ -206,8 +222,9 @@ def test_campaign_takes_the_same_statements_for_one_task_and_three(staff, tasks,
         cast(task, make_annotator(), 0)
         give_scores(clip, task, [1, 0])
 
-    # Session, user, campaign, generators, votes, versions, scores, slots, outcomes, study.
-    with django_assert_num_queries(10):
+    # Session, user, campaign, generators, votes, images elsewhere, versions, scores, slots, outcomes, study,
+    # people, permissions (2).
+    with django_assert_num_queries(14):
         staff.get(reverse("dashboard:campaign", args=[campaign.slug]))
 
 

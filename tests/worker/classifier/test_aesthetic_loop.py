@@ -9,7 +9,7 @@ from tests.worker.classifier.votes import study
 from worker.classifier import loop
 from worker.classifier.aesthetic_loop import train_aesthetic
 from worker.classifier.config import AESTHETIC_PRESETS
-from worker.classifier.loop import TrainingCancelled, UnableToTrain
+from worker.classifier.reports import TrainingCancelled, UnableToTrain
 
 CHOICES, PICTURES = study()
 CONFIG = replace(AESTHETIC_PRESETS["tiny"], choices_per_batch=8, readers=1)

@@ -30,7 +30,12 @@ def test_paper_has_the_numbers_of_the_paper():
         "warmup_steps": 0,
         "precision": "auto",
         "checkpoint_every": 100,
-        "cache_megabytes": 0,
+        "raters": "each",
+        "choices_at_once": 0,
+        "evaluate_every": 0,
+        "patience": 0,
+        "validation_share": 0.05,
+        "cache_megabytes": 60_000,
         "readers": 4,
         "seed": 0,
     }
@@ -60,7 +65,7 @@ def test_from_json_changes_what_is_given():
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ({"preset": "huge"}, "no preset 'huge'; known are paper, tiny"),
+        ({"preset": "huge"}, "no preset 'huge'; known are hps2, paper, tiny"),
         ({"epoch": 1}, "no setting 'epoch'"),
         ({"epochs": "1"}, "epochs must be of type int, not '1'"),
         ({"epochs": 1.5}, "epochs must be of type int"),
@@ -72,6 +77,10 @@ def test_from_json_changes_what_is_given():
         ({"image_blocks": 0, "text_blocks": 0}, "nothing would be trained"),
         ({"learning_rate": 0.0}, "learning_rate and epsilon must be positive"),
         ({"beta2": 1.0}, "beta1 and beta2"),
+        ({"evaluate_every": -1}, "evaluate_every must not be negative"),
+        ({"patience": 3}, "set evaluate_every as well"),
+        ({"validation_share": 1.0}, "above 0 and below 1"),
+        ({"raters": "all"}, "raters must be each or together"),
         ({"precision": "float16"}, "precision must be auto, float32 or bfloat16"),
     ],
 )

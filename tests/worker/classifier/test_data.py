@@ -22,9 +22,40 @@ def test_tabulate_by_hand():
     assert table.choices == (choices[0], choices[2], choices[3])
     assert table.image_ids.tolist() == [[0, 1, 0], [1, 2, 3], [1, 0, 0]]
     assert table.mask.tolist() == [[True, True, False], [True] * 3, [True, True, False]]
-    assert table.chosen.tolist() == [1, -1, 0]
+    assert table.votes.tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert table.ties.tolist() == [0, 1, 0]
     assert table.prompt_ids.tolist() == [0, 1, 0]
     assert (table.rows("train").tolist(), table.rows("test").tolist()) == ([0, 2], [1])
+
+
+def test_tabulate_together_gives_one_row_per_set_whatever_the_order_shown_with_peoples_reliabilities_summed():
+    choices = [
+        choice(1, images=("a", "b"), prompt="one", annotator="ada"),
+        choice(0, images=("b", "a"), prompt="one", annotator="ben"),
+        choice(0, images=("a", "b"), prompt="other", annotator="ben"),
+        choice("tie", images=("b", "a"), prompt="one", annotator="cyd"),
+        choice(0, images=("a", "b"), prompt="one", annotator="dan"),
+    ]
+
+    table = tabulate(choices, reliability={"ben": 0.5, "cyd": 0.25, "dan": 0.0}, is_together=True)
+
+    assert table.choices == (choices[0], choices[2])
+    assert table.image_ids.tolist() == [[0, 1], [0, 1]]
+    assert table.votes.tolist() == [[0, 1.5], [0.5, 0]]
+    assert table.ties.tolist() == [0.25, 0]
+
+
+def test_held_back_takes_whole_prompts_and_at_least_one():
+    choices = [choice(0, images=("a", "b"), prompt=f"p{number % 10}") for number in range(30)]
+    table = tabulate(choices)
+    rows = np.arange(30)
+
+    held_back = table.held_back(rows, 0.3, seed=0)
+
+    prompts = {choices[row].prompt for row in rows[held_back]}
+    assert (len(prompts), held_back.sum()) == (3, 9)
+    assert table.held_back(rows, 0.001, seed=0).sum() == 3
+    assert not np.array_equal(table.held_back(rows, 0.3, seed=1), held_back)
 
 
 def test_batches_show_every_row_once_per_epoch_in_an_order_of_its_own():

@@ -10,10 +10,12 @@ from scoring import checkpoints, hps
 from scoring.losses import preference_loss, soft_targets
 from tests.scoring import tiny
 from tests.worker.classifier.votes import study
-from worker.classifier import loop
+from worker.classifier import features, loop
 from worker.classifier.config import TINY
 from worker.classifier.data import UnableToReadImage
-from worker.classifier.loop import StepReport, TrainingCancelled, UnableToTrain, train
+from worker.classifier.encoding import Encoder
+from worker.classifier.loop import train
+from worker.classifier.reports import StepReport, TrainingCancelled, UnableToTrain
 
 CHOICES, PICTURES = study()
 CONFIG = replace(TINY, choices_per_batch=8, epochs=4, learning_rate=3e-3, checkpoint_every=5, readers=1)
@@ -39,10 +41,18 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(base, tmp_path_factory):
-    """One training from beginning to end, with what it told."""
+    """One training from beginning to end without a cache, with what it told."""
     reports = []
     result = train(CONFIG, CHOICES, open_image, base, tmp_path_factory.mktemp("trained"), reports.append, device="cpu")
     return result, reports
+
+
+def losses(reports):
+    return [report.loss for report in reports if report.loss is not None]
+
+
+def notes(reports):
+    return [report.note for report in reports if report.note]
 
 
 def weights(folder):
@@ -57,8 +67,7 @@ def stop_at(step, reports):
 def test_train_learns_what_people_choose(trained):
     result, reports = trained
 
-    losses = [report.loss for report in reports if report.loss is not None]
-    assert np.mean(losses[-6:]) < 0.6 * np.mean(losses[:6])
+    assert np.mean(losses(reports)[-6:]) < 0.6 * np.mean(losses(reports)[:6])
     metrics = result.metrics
     assert metrics["top_one"]["value"] > 0.8
     assert metrics["top_one_difference"]["low"] > 0
@@ -72,7 +81,7 @@ def test_train_tells_every_stage_and_step(trained):
 
     stages = list(dict.fromkeys(report.stage for report in reports))
     steps = [report for report in reports if report.stage == "training"]
-    assert stages == ["reading images", "measuring the base", "training", "measuring", "saving"]
+    assert stages == ["measuring the base", "training", "measuring", "saving"]
     assert [(report.step, report.total) for report in steps] == [(step, STEPS) for step in range(1, STEPS + 1)]
     assert steps[0].learning_rate == CONFIG.learning_rate
     assert [report.learning_rate for report in steps] == sorted((r.learning_rate for r in steps), reverse=True)
@@ -132,19 +141,30 @@ def test_train_gives_the_same_weights_for_the_same_seed_and_others_for_another(t
     assert weights(other.folder) != weights(result.folder)
 
 
-@pytest.mark.parametrize("cache_megabytes", [0, 2000])
-def test_train_resumed_equals_running_through(trained, base, tmp_path, cache_megabytes):
-    config = replace(CONFIG, cache_megabytes=cache_megabytes, checkpoint_every=4)
-    through = train(config, CHOICES, open_image, base, tmp_path / "through", device="cpu")
+@pytest.mark.parametrize("has_cache", [False, True])
+@pytest.mark.parametrize("more", [{}, {"evaluate_every": 3, "choices_at_once": 3, "raters": "together"}])
+def test_train_resumed_equals_running_through(base, tmp_path, has_cache, more):
+    config = replace(CONFIG, checkpoint_every=4, choices_per_batch=4 if more else 8, **more)
+    total = 4 * -(-19 // 4) if more else STEPS
     reports = []
-    with pytest.raises(TrainingCancelled, match=rf"Cancelled while training, at 11 of {STEPS}\."):
-        train(config, CHOICES, open_image, base, tmp_path / "out", reports.append, stop_at(10, reports), device="cpu")
+
+    def run(name, should_stop=lambda: False):
+        cache_folder = tmp_path / f"cache-{name}" if has_cache else None
+        return train(
+            config, CHOICES, open_image, base, tmp_path / name, reports.append, should_stop, device="cpu",
+            cache_folder=cache_folder,
+        )  # fmt: skip
+
+    through = run("through")
+    reports.clear()
+    with pytest.raises(TrainingCancelled, match=rf"Cancelled while training, at 11 of {total}\."):
+        run("out", stop_at(10, reports))
     torch.rand(100)
 
-    resumed = train(config, CHOICES, open_image, base, tmp_path / "out", reports.append, device="cpu")
+    resumed = run("out")
 
     assert resumed.resumed_from == 8
-    assert [report.note for report in reports if report.note] == ["Going on from step 8."]
+    assert "Going on from step 8." in notes(reports)
     assert weights(resumed.folder) == weights(through.folder)
     assert resumed.manifest == through.manifest
 
@@ -160,8 +180,7 @@ def test_train_resumes_from_the_step_before_a_damaged_one_and_says_so(trained, b
     resumed = train(CONFIG, CHOICES, open_image, base, tmp_path, reports.append, device="cpu")
 
     assert resumed.resumed_from == 5
-    notes = [report.note for report in reports if report.note]
-    assert notes[0].startswith(f"A checkpoint was passed over. {damaged}: its SHA-256")
+    assert notes(reports)[0].startswith(f"A checkpoint was passed over. {damaged}: its SHA-256")
     assert weights(resumed.folder) == weights(result.folder)
 
 
@@ -186,14 +205,181 @@ def test_train_once_finished_reads_the_result_only(trained, base):
     assert again == replace(result, resumed_from=STEPS)
 
 
-def test_train_on_kept_and_on_fresh_features_is_the_same_to_the_rounding(trained, base, tmp_path):
-    result, _ = trained
+def test_train_with_the_cache_has_the_losses_of_training_without(trained, base, tmp_path):
+    result, without = trained
+    reports = []
 
-    fresh = train(replace(CONFIG, cache_megabytes=0), CHOICES, open_image, base, tmp_path, device="cpu")
+    cached = train(
+        CONFIG, CHOICES, open_image, base, tmp_path, reports.append, device="cpu", cache_folder=tmp_path / "cache"
+    )
 
-    kept, made = (checkpoints.read(folder)[0] for folder in (result.folder, fresh.folder))
-    assert all(torch.allclose(kept[name], made[name], atol=1e-3) for name in kept)
-    assert fresh.metrics["top_one"] == result.metrics["top_one"]
+    assert losses(reports) == pytest.approx(losses(without), abs=1e-4)
+    assert cached.metrics["top_one"] == result.metrics["top_one"]
+    assert notes(reports)[0].startswith(
+        "Frozen blocks, images: 60 worked out, 0 found in the cache; prompts: 20 worked out, 0 found in the cache; "
+    )
+
+
+def test_train_on_rounded_tokens_is_as_good_as_on_whole_ones(trained, base, tmp_path):
+    result, rounded = trained
+    reports = []
+
+    whole = train(replace(CONFIG, cache_megabytes=0), CHOICES, open_image, base, tmp_path, reports.append, device="cpu")
+
+    difference = np.subtract(losses(reports), losses(rounded))
+    assert 0 < np.abs(difference).mean() < 1e-3
+    assert np.abs(difference).max() < 3e-3
+    assert whole.metrics["top_one"] == result.metrics["top_one"]
+
+
+def test_train_after_new_votes_works_out_new_images_only(base, tmp_path):
+    few = [choice for choice in CHOICES if int(choice.prompt.split()[1]) < 20]
+    config, cache = replace(CONFIG, epochs=1), tmp_path / "cache"
+    hashes = {key: key for key in PICTURES}
+    train(config, few, open_image, base, tmp_path / "a", device="cpu", cache_folder=cache, hashes=hashes)
+    opened, reports = [], []
+
+    def counting(key):
+        opened.append(key)
+        return open_image(key)
+
+    train(
+        config, CHOICES, counting, base, tmp_path / "b", reports.append, device="cpu", cache_folder=cache, hashes=hashes
+    )
+
+    assert notes(reports)[0].startswith(
+        "Frozen blocks, images: 21 worked out, 39 found in the cache; prompts: 7 worked out, 13 found in the cache; "
+    )
+    read_for_training = {key for key in opened if int(key.split("-")[0]) % 3}
+    assert read_for_training == {f"{n}-{place}" for n in range(20, 30) if n % 3 for place in range(3)}
+
+
+def test_train_does_not_take_the_tokens_of_another_base_cut_or_format(base, tmp_path):
+    other = tiny.write_clip(tmp_path / "other", seed=1)
+    config = replace(CONFIG, epochs=1)
+    found = []
+    for folder, settings in (
+        (base, config),
+        (other, config),
+        (base, replace(config, image_blocks=1, text_blocks=2)),
+        (base, replace(config, precision="bfloat16")),
+        (base, replace(config, learning_rate=1e-3)),
+    ):
+        reports = []
+        out = tmp_path / str(len(found))
+        train(settings, CHOICES, open_image, folder, out, reports.append, device="cpu", cache_folder=tmp_path / "cache")
+        found.append(notes(reports)[0].split(", ")[1])
+
+    assert found == [*["images: 60 worked out"] * 4, "images: 0 worked out"]
+
+
+def test_train_with_a_cache_too_small_keeps_what_fits_and_learns_the_same(trained, base, tmp_path, monkeypatch):
+    _, without = trained
+    reports = []
+    monkeypatch.setattr(features, "MADE_AT_ONCE", 16)
+    monkeypatch.setattr(loop, "BYTES_PER_MEGABYTE", 20_000)  # an image takes 160 bytes and the batch's header
+
+    train(
+        replace(CONFIG, cache_megabytes=1),
+        CHOICES, open_image, base, tmp_path, reports.append, device="cpu", cache_folder=tmp_path / "cache",
+    )  # fmt: skip
+
+    assert "without room in it" in notes(reports)[0]
+    assert losses(reports) == pytest.approx(losses(without), abs=1e-4)
+
+
+def test_train_in_pieces_takes_the_steps_of_whole_batches(trained, base, tmp_path):
+    _, whole = trained
+    reports = []
+
+    train(replace(CONFIG, choices_at_once=3), CHOICES, open_image, base, tmp_path, reports.append, device="cpu")
+
+    assert losses(reports) == pytest.approx(losses(whole), abs=1e-3)
+
+
+def test_train_out_of_memory_goes_on_with_half_as_many_choices_at_once(trained, base, tmp_path, monkeypatch):
+    _, whole = trained
+    reports = []
+    embeddings = Encoder.embeddings
+
+    def short_of_memory(self, rows):
+        if len(rows) > 3:
+            raise torch.OutOfMemoryError
+        return embeddings(self, rows)
+
+    monkeypatch.setattr(Encoder, "embeddings", short_of_memory)
+    train(CONFIG, CHOICES, open_image, base, tmp_path, reports.append, device="cpu")
+
+    assert notes(reports) == ["Out of memory; 4 choices at once.", "Out of memory; 2 choices at once."]
+    assert losses(reports) == pytest.approx(losses(whole), abs=1e-3)
+
+
+def test_train_out_of_memory_for_a_single_choice_says_so(base, tmp_path, monkeypatch):
+    def no_memory(self, rows):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Encoder, "embeddings", no_memory)
+
+    with pytest.raises(UnableToTrain, match="A single choice is too much for the memory"):
+        train(CONFIG, CHOICES, open_image, base, tmp_path, device="cpu")
+
+
+def test_train_of_several_people_together_takes_the_step_of_each_one_alone(base, tmp_path):
+    each, together = [], []
+    config = replace(CONFIG, epochs=1, choices_per_batch=100)
+
+    train(config, CHOICES, open_image, base, tmp_path / "each", each.append, device="cpu")
+    train(
+        replace(config, raters="together"), CHOICES, open_image, base, tmp_path / "all", together.append, device="cpu"
+    )
+
+    assert losses(together) == pytest.approx(losses(each), abs=1e-5)
+
+
+def test_train_leaves_out_whose_reliability_is_nought(base, tmp_path):
+    config = replace(CONFIG, epochs=1)
+    without = [choice for choice in CHOICES if choice.annotator != "p1" or choice.split == "test"]
+    weighed, left_out = [], []
+
+    result = train(
+        config, CHOICES, open_image, base, tmp_path / "a", weighed.append, device="cpu", reliability={"p1": 0.0}
+    )
+    train(config, without, open_image, base, tmp_path / "b", left_out.append, device="cpu")
+
+    assert losses(weighed) == losses(left_out)
+    assert result.manifest["reliability_sha256"] == loop.sha256_of('{"p1": 0.0}')
+
+
+def test_train_ends_early_and_gives_the_weights_that_were_best_on_prompts_held_back(base, tmp_path):
+    config = replace(
+        CONFIG, epochs=20, learning_rate=0.3, evaluate_every=2, patience=3, validation_share=0.2, checkpoint_every=3
+    )
+    reports = []
+
+    result = train(config, CHOICES, open_image, base, tmp_path, reports.append, device="cpu")
+
+    looks = {r.step: r.validation_loss for r in reports if r.validation_loss is not None}
+    best = min(looks, key=looks.get)
+    assert result.manifest["best"] == {"loss": looks[best], "step": best, "looks_since": 3}
+    assert result.steps == max(looks) == best + 6 < 20 * 5
+    assert notes(reports)[-1].startswith(f"The result: the weights of step {best}, best on prompts held back (")
+    stopped_there = replace(config, patience=0)
+    again = []
+    with pytest.raises(TrainingCancelled):
+        train(
+            stopped_there, CHOICES, open_image, base, tmp_path / "b", again.append, stop_at(best, again), device="cpu"
+        )
+    kept = checkpoints.read(tmp_path / "b" / "best")[0]
+    result_weights = checkpoints.read(result.folder)[0]
+    assert all(torch.equal(tensor, result_weights[name]) for name, tensor in kept.items())
+    assert not (tmp_path / "best").exists()
+
+
+def test_train_holds_back_no_prompt_where_only_one_is_there(base, tmp_path):
+    choices = [choice for choice in CHOICES if choice.prompt in {"scene 1", "scene 0"}]
+
+    with pytest.raises(UnableToTrain, match="set evaluate_every 0"):
+        train(replace(CONFIG, evaluate_every=1), choices, open_image, base, tmp_path, device="cpu")
 
 
 def test_train_takes_the_step_that_is_written_in_the_paper(base, tmp_path):
@@ -269,15 +455,18 @@ def test_train_refuses_another_base(base, tmp_path, more, reason):
         train(replace(CONFIG, **more), CHOICES, open_image, base, tmp_path)
 
 
-@pytest.mark.parametrize("cache_megabytes", [0, 2000])
-def test_train_names_a_missing_image_and_leaves_no_artefact(base, tmp_path, cache_megabytes):
+@pytest.mark.parametrize("has_cache", [False, True])
+def test_train_names_a_missing_image_and_leaves_no_artefact(base, tmp_path, has_cache):
     def one_missing(key):
         if key == "4-1":
             raise FileNotFoundError("gone")
         return open_image(key)
 
     with pytest.raises(UnableToReadImage, match=r"Image 4-1 can't be read \(gone\)"):
-        train(replace(CONFIG, cache_megabytes=cache_megabytes), CHOICES, one_missing, base, tmp_path)
+        train(
+            CONFIG, CHOICES, one_missing, base, tmp_path, device="cpu",
+            cache_folder=tmp_path / "cache" if has_cache else None,
+        )  # fmt: skip
 
     assert not (tmp_path / "model").exists()
 
@@ -289,9 +478,12 @@ def test_train_can_be_cancelled_in_every_stage(base, tmp_path, stage):
     def tell(report: StepReport):
         reached.append(report.stage)
 
-    stops = {"reading images": 0, "measuring the base": 1, "training": 2, "measuring": 2 + STEPS, "saving": 3 + STEPS}
+    stops = {"reading images": 0, "measuring the base": 6, "training": 7, "measuring": 7 + STEPS, "saving": 8 + STEPS}
     with pytest.raises(TrainingCancelled, match=f"Cancelled while {stage}"):
-        train(CONFIG, CHOICES, open_image, base, tmp_path, tell, lambda: len(reached) == stops[stage], device="cpu")
+        train(
+            CONFIG, CHOICES, open_image, base, tmp_path, tell, lambda: len(reached) == stops[stage], device="cpu",
+            cache_folder=tmp_path / "cache",
+        )  # fmt: skip
 
     assert not (tmp_path / "model").exists()
 
@@ -302,6 +494,7 @@ def test_learning_rate_by_hand():
     rates = [loop.learning_rate(config, step, 6) for step in range(7)]
 
     assert rates == pytest.approx([1, 2, 2, 1 + math.sqrt(0.5), 1, 1 - math.sqrt(0.5), 0])
+    assert loop.learning_rate(replace(config, warmup_steps=500), 0, 4) == 1.0
 
 
 @pytest.mark.gpu

@@ -17,8 +17,8 @@ SEEDS = [seed_for("a red circle", 0), seed_for("a blue circle", 0), seed_for("a 
 
 
 @pytest.fixture(scope="module")
-def pipeline(pipeline_folder: Path) -> StableDiffusionPipeline:
-    return load_pipeline(pipeline_folder)
+def pipeline(diffusion_folder: Path) -> StableDiffusionPipeline:
+    return load_pipeline(diffusion_folder)
 
 
 def made(
@@ -47,8 +47,8 @@ def test_load_pipeline_of_an_empty_folder_is_refused(tmp_path: Path) -> None:
         load_pipeline(tmp_path)
 
 
-def test_load_pipeline_never_reads_pickled_weights(pipeline_folder: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(pipeline_folder, tmp_path / "pickled")
+def test_load_pipeline_never_reads_pickled_weights(diffusion_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(diffusion_folder, tmp_path / "pickled")
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
 
@@ -118,7 +118,7 @@ def test_generate_with_fewer_seeds_than_prompts_is_refused(pipeline: StableDiffu
         made(pipeline, PROMPTS, SEEDS[:1])
 
 
-def test_model_index_names_the_autoencoder_by_its_own_module(pipeline_folder: Path) -> None:
-    index = json.loads((pipeline_folder / "model_index.json").read_text())
+def test_model_index_names_the_autoencoder_by_its_own_module(diffusion_folder: Path) -> None:
+    index = json.loads((diffusion_folder / "model_index.json").read_text())
 
     assert index["vae"][1] == "PatchVAE"

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotations', '0002_campaigns_people_quality'),
+        ('annotations', '0004_people'),
     ]
 
     operations = [
