@@ -207,9 +207,9 @@ def crowd_fit(answers: Answers) -> CrowdFit:
     return CrowdFit(
         hits=np.bincount(person, is_hit, people).astype(np.int64),
         tasks=np.bincount(person, is_decided, people).astype(np.int64),
-        weighted_hits=np.bincount(person, weight * is_hit, people),
-        weights=np.bincount(person, weight, people),
-        chance=np.bincount(person, guess, people),
+        weighted_hits=np.bincount(person, weight * is_hit, people).astype(np.float64),
+        weights=np.bincount(person, weight, people).astype(np.float64),
+        chance=np.bincount(person, guess, people).astype(np.float64),
     )
 
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from django.db.models import Count, F, Q
@@ -111,7 +111,7 @@ def read_said(campaigns: Sequence[Campaign]) -> list[Said]:
         .values_list("image_id", "image__generator__name")
         .distinct()
     )
-    rows = (
+    rows: Iterable[tuple[Any, ...]] = (
         Vote.objects.standing()
         .filter(task__campaign__in=campaigns)
         .order_by("created_at", "pk")

@@ -102,7 +102,11 @@ def change_state(request: HttpRequest, public_id: UUID, action: str) -> HttpResp
     counts = action == "exclude" or (action == "restore" and annotator.state == Annotator.State.EXCLUDED)
     effect = queries.effect_of(annotator) if counts else None
     if request.method == "POST":
-        wanted = {"annotator": annotator, "by": cast(User, request.user), "reason": request.POST.get("reason", "")}
+        wanted: dict[str, Any] = {
+            "annotator": annotator,
+            "by": cast(User, request.user),
+            "reason": request.POST.get("reason", ""),
+        }
         record = effect.to_record() if effect else {}
         try:
             match action:
