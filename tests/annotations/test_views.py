@@ -233,6 +233,13 @@ def test_campaign_says_that_practice_comes_first_until_it_is_over() -> None:
     assert says not in text_of(ada.get(f"/c/{campaign.slug}/"))
 
 
+def test_login_tells_guests_that_their_link_lets_them_in() -> None:
+    page = text_of(Client().get(f"/c/{make_campaign().slug}/vote/", follow=True))
+
+    assert "Open its link again: you need no password." in page
+    assert "Username Password" in page
+
+
 def test_page_for_staff_offers_a_login_only_to_who_is_logged_out(ada: Client) -> None:
     page = ada.get("/dashboard/")
 
