@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from annotations.forms import LoginForm
@@ -10,6 +11,8 @@ from annotations.views.throttling import throttled_login
 from hps_site import health
 
 log_in = LoginView.as_view(authentication_form=LoginForm, redirect_authenticated_user=True)
+admin.site.site_header = admin.site.site_title = _("Human Preference Score")
+admin.site.index_title = _("Records")
 
 urlpatterns = [
     path("", include("annotations.urls")),

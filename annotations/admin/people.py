@@ -127,6 +127,11 @@ class RecruitmentAdmin(KeptAdmin):
         holding = Participation.objects.filter(state__in=[Participation.State.ACTIVE, Participation.State.COMPLETED])
         return super().get_queryset(request).annotate(taken=count_of(holding, "recruitment"))
 
+    def get_fieldsets(self, request: HttpRequest, obj: Recruitment | None = None) -> Any:
+        """When it was made is known once it is made."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return fieldsets if obj else fieldsets[:-1]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Recruitment | None = None) -> list[str]:
         return [*self.readonly_fields, "campaign", "panel"] if obj else self.readonly_fields
 

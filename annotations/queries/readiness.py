@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count, Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -66,7 +67,7 @@ def _tasks(campaign: Campaign) -> list[Check]:
     return [
         Check(
             "tasks",
-            ngettext("There is %(n)d task.", "There are %(n)d tasks.", total) % {"n": total}
+            ngettext("There is %(n)s task.", "There are %(n)s tasks.", total) % {"n": intcomma(total)}
             if total
             else _("There are no tasks."),
             is_met=total > 0,
@@ -77,22 +78,22 @@ def _tasks(campaign: Campaign) -> list[Check]:
             _("Every task has at least %(n)d images.") % {"n": MIN_CANDIDATES},
             is_met=not lonely,
             advice=ngettext(
-                "%(n)d task has fewer than %(least)d images. Remove it.",
-                "%(n)d tasks have fewer than %(least)d images. Remove them.",
+                "%(n)s task has fewer than %(least)d images. Remove it.",
+                "%(n)s tasks have fewer than %(least)d images. Remove them.",
                 lonely,
             )
-            % {"n": lonely, "least": MIN_CANDIDATES},
+            % {"n": intcomma(lonely), "least": MIN_CANDIDATES},
         ),
         Check(
             "read",
             _("All images are read."),
             is_met=not waiting,
             advice=ngettext(
-                "%(n)d image of the manifest is not read yet. Wait for the import, or start it again.",
-                "%(n)d images of the manifest are not read yet. Wait for the import, or start it again.",
+                "%(n)s image of the manifest is not read yet. Wait for the import, or start it again.",
+                "%(n)s images of the manifest are not read yet. Wait for the import, or start it again.",
                 waiting,
             )
-            % {"n": waiting},
+            % {"n": intcomma(waiting)},
         ),
         Check(
             "visible",
@@ -100,11 +101,11 @@ def _tasks(campaign: Campaign) -> list[Check]:
             is_met=not spoilt,
             is_needed=0 < total == spoilt,
             advice=ngettext(
-                "%(n)d task holds a hidden image and is never shown. Show the image again, or leave it so.",
-                "%(n)d tasks hold a hidden image and are never shown. Show the images again, or leave it so.",
+                "%(n)s task holds a hidden image and is never shown. Show the image again, or leave it so.",
+                "%(n)s tasks hold a hidden image and are never shown. Show the images again, or leave it so.",
                 spoilt,
             )
-            % {"n": spoilt},
+            % {"n": intcomma(spoilt)},
         ),
     ]
 
@@ -117,9 +118,10 @@ def _votes(campaign: Campaign) -> list[Check]:
     return [
         Check(
             "votes",
-            ngettext("%(n)d vote is wanted.", "%(n)d votes are wanted.", wanted) % {"n": wanted},
+            ngettext("%(n)s vote is wanted.", "%(n)s votes are wanted.", wanted) % {"n": intcomma(wanted)},
             is_met=wanted > 0,
-            advice=_("It has all the votes it wants. Add tasks to it first."),
+            is_needed=not campaign.is_running,
+            advice=_("It has all the votes it wants. Add tasks to it, or close it."),
         )
     ]
 

@@ -160,9 +160,12 @@ class SourceForm(forms.Form):
         help_text=_("Otherwise one bad row, or one file that is no image, keeps the whole import out."),
     )
 
-    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, may_wait: bool = True, **kwargs: Any) -> None:
+        """`may_wait` is whether there may be no images yet."""
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         self.user = user
+        source = cast(forms.ChoiceField, self.fields["source"])
+        source.choices = [(each.value, each.label) for each in Source if may_wait or each != Source.LATER]
         bucket = cast(forms.ChoiceField, self.fields["bucket"])
         bucket.choices = [(name, name) for name in settings.IMPORT_BUCKETS]
 

@@ -467,6 +467,7 @@ def recruitment_form(campaign: Campaign, **changes: Any) -> dict[str, Any]:
 def test_a_recruitment_is_made_with_the_parameters_of_its_panel(admin: Client) -> None:
     add = reverse("admin:annotations_recruitment_add")
 
+    assert "Created at" not in admin.get(add).content.decode()
     assert admin.post(add, recruitment_form(make_campaign(tasks=0))).status_code == 302
 
     assert Recruitment.objects.get().parameters == ["PROLIFIC_PID", "STUDY_ID", "SESSION_ID"]

@@ -42,6 +42,24 @@ def test_what_is_in_the_way() -> None:
     ]
 
 
+def test_a_running_campaign_with_all_its_votes_is_advised_and_not_faulted() -> None:
+    campaign = make_campaign(instructions="Look.", state=Campaign.State.RUNNING)
+    Slot.objects.filter(campaign=campaign).delete()
+
+    assert unmet(campaign) == {"votes": False}
+
+
+def test_large_numbers_can_be_read() -> None:
+    campaign = draft()
+    task = campaign.tasks.first()
+    Slot.objects.bulk_create(
+        Slot(campaign=campaign, task=task, number=number, sort_key=0) for number in range(10, 1200)
+    )
+    wanted = campaign.slots.count()
+
+    assert f"1,{wanted - 1000:03} votes are wanted." in [check.text for check in readiness_of(campaign)]
+
+
 def test_gold_and_practice_are_needed_where_the_settings_promise_them() -> None:
     campaign = draft(gold_share=0.1, practice_tasks=2)
     make_task(campaign=campaign, purpose=Task.Purpose.PRACTICE)

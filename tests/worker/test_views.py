@@ -215,6 +215,16 @@ def test_run_that_succeeded_shows_its_figures_and_version(staff: Client, files: 
     assert version.get_absolute_url() in page
 
 
+def test_run_folds_long_settings(staff: Client) -> None:
+    prompts = [f"a fox, number {number}" for number in range(100)]
+    run = make_run(config={"prompts": prompts, "per_prompt": 1})
+
+    page = staff.get(run.get_absolute_url()).content.decode()
+
+    assert page.count('<details class="long-value">') == 1
+    assert "<code>per_prompt</code> 1" in page
+
+
 def test_run_that_waits_for_a_broker_says_so(staff: Client) -> None:
     run = make_run()
 

@@ -57,7 +57,7 @@ def two_digits(value: float) -> str:
 @register.filter
 def p_value(value: float) -> str:
     """A probability, or that it is less than one in a thousand."""
-    return "p < 0.001" if value < 0.001 else f"p = {_digits(value, 3)}"
+    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{_digits(value, 3)}"
 
 
 @register.filter

@@ -180,12 +180,11 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
     """More images for a campaign that is there."""
     fed = get_object_or_404(Campaign, slug=slug)
     data, _files = _sent(request)
-    source = SourceForm(data, user=_person(request))
+    source = SourceForm(data, user=_person(request), may_wait=False)
     if data is not None and source.is_valid():
-        if source.cleaned_data["config"]:
-            opened = _open_import(fed, source.cleaned_data["config"], _person(request))
-            if not opened.is_new:
-                messages.info(request, _("Images are being imported already; wait for that to end."))
+        opened = _open_import(fed, source.cleaned_data["config"], _person(request))
+        if not opened.is_new:
+            messages.info(request, _("Images are being imported already; wait for that to end."))
         return redirect("dashboard:campaign-page", slug)
     context = {"campaign": fed, "source": source, "upload_texts": _upload_texts()}
     return render(request, "dashboard/campaigns/images.html", context, status=_status(data))

@@ -9,10 +9,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 from drf_spectacular.utils import extend_schema
@@ -111,6 +113,7 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
             rehearsal.answer(form.cleaned_data["token"])
         return redirect("dashboard:preview", slug)
     if not rehearsal.tasks:
+        messages.info(request, _("There is nothing to try yet: the campaign has no tasks with images."))
         return redirect("dashboard:campaign-page", slug)
     if not rehearsal.waiting:
         rehearsal.begin_anew()

@@ -113,7 +113,12 @@ def make(request: HttpRequest, slug: str, way: str) -> HttpResponse:
 def retire(request: HttpRequest, slug: str) -> HttpResponse:
     """Take a gold task out of use, or back into it."""
     task = get_object_or_404(Task, campaign__slug=slug, public_id=_id_in(request, "task"))
-    (restore_gold if task.retired_at else retire_gold)(task=task)
+    if task.retired_at:
+        restore_gold(task=task)
+        messages.success(request, _("The task is used again, and its answers count."))
+    else:
+        retire_gold(task=task)
+        messages.success(request, _("The task is retired: nobody gets it, and no answer to it counts."))
     return redirect("dashboard:gold", slug)
 
 

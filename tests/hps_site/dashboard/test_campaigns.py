@@ -219,7 +219,28 @@ def test_page_shows_what_stands_in_the_way_before_start_is_pressed(staff: Client
     assert "It has no tasks. Import or generate images for it first." in text
     assert "The settings promise gold tasks. Make some, or set their share to 0." in text
     assert "People practise on 2 tasks. Make 2 more, or let them practise on fewer." in text
+    assert "Nothing can be said before there are tasks." in text
     assert re.search(r'value="start" disabled', page.content.decode())
+
+
+@pytest.mark.parametrize(
+    ("state", "heading"),
+    [("draft", "Ready to start"), ("running", "Running"), ("paused", "Ready to go on"), ("closed", "Closed")],
+)
+def test_page_says_how_the_campaign_stands_and_leads_to_all_that_belongs_to_it(
+    staff: Client, state: str, heading: str
+) -> None:
+    campaign = make_campaign(state=state)
+
+    page = staff.get(page_of(campaign.slug)).content.decode()
+
+    assert f'<h2 id="ready">{heading}</h2>' in page
+    for name in ("preview", "campaign", "quality", "gold", "campaign-clone", "campaign-settings"):
+        assert f'href="{page_of(campaign.slug, name)}"' in page
+    for record in ("invite", "recruitment"):
+        address = f"{reverse(f'admin:annotations_{record}_changelist')}?campaign__id__exact={campaign.pk}"
+        assert f'href="{address}"' in page
+        assert staff.get(address).status_code == 200
 
 
 def test_buttons_start_pause_and_close(staff: Client) -> None:
@@ -270,6 +291,23 @@ def test_settings_change_but_not_the_facts_of_the_tasks(staff: Client) -> None:
 
     campaign.refresh_from_db()
     assert (campaign.candidates, campaign.votes_per_task) == (2, 7)
+
+
+def test_settings_that_are_wrong_are_told_above_the_form(staff: Client) -> None:
+    campaign = make_campaign()
+    values = {name: value for name, value in filled().items() if name not in {"name", "slug"}}
+
+    text = text_of(staff.post(page_of(campaign.slug, "campaign-settings"), values | {"gold_share": 7}))
+
+    assert "Nothing is saved yet: some fields need another look." in text
+
+
+def test_images_for_a_campaign_that_is_there_are_added_now_or_not_at_all(staff: Client) -> None:
+    campaign = make_campaign(tasks=0)
+
+    assert "I add them later" not in text_of(staff.get(page_of(campaign.slug, "campaign-images")))
+    answer = staff.post(page_of(campaign.slug, "campaign-images"), filled(source="later"))
+    assert (answer.status_code, Run.objects.count()) == (422, 0)
 
 
 def test_clone_takes_settings_instructions_and_tasks(staff: Client) -> None:
@@ -353,8 +391,8 @@ def test_page_forecasts_votes_hours_and_precision(staff: Client) -> None:
     assert "48 votes are still wanted." in text
     assert "At the pace of the last 24 hours, 24 votes, that takes 2 days." in text
     assert "It is 3 minutes of people's time, at 3.0 s a vote." in text.replace("&#x27;", "'")
-    assert "alder has 75.0 % of 24 votes against birch" in text
-    assert "For an interval of 10 points" in text
+    assert "alder has 75.0 % of 24 votes against birch (95 % interval " in text
+    assert "For an interval 10 points wide" in text
 
 
 def make_campaign_open(campaign: Campaign, *, slots: int) -> None:

@@ -163,7 +163,7 @@ def test_exclusion_is_previewed_and_done_and_taken_back(staff):
     address = reverse("dashboard:exclude", args=[bad.public_id])
 
     text = text_of(staff.get(address))
-    assert "12 votes, where 36 count now." in text
+    assert "12 of the 36 votes that count now." in text
     assert "The order of the generators stays." in text
     done = staff.post(address, {"reason": "gold all wrong"})
 
@@ -176,7 +176,7 @@ def test_exclusion_is_previewed_and_done_and_taken_back(staff):
     assert campaign.slots.filter(state="open").count() == 12
 
     back = reverse("dashboard:restore", args=[bad.public_id])
-    assert "12 votes, where 24 count now." in text_of(staff.get(back))
+    assert "12 votes, besides the 24 that count now." in text_of(staff.get(back))
     staff.post(back, {"reason": "it was a mistake"})
     assert Annotator.objects.get(pk=bad.pk).state == "active"
     assert campaign.slots.filter(state="open").count() == 0
@@ -282,6 +282,14 @@ def test_gold_is_made_by_each_button(staff):
     assert sorted(purposes) == ["gold", "gold", "gold", "practice"]
 
 
+def test_gold_that_the_settings_give_to_nobody_is_told(staff):
+    campaigns = [make_campaign(tasks=0, **fields) for fields in ({}, {"gold_share": 0.1}, {"practice_tasks": 2})]
+
+    pages = [text_of(staff.get(reverse("dashboard:gold", args=[campaign.slug]))) for campaign in campaigns]
+
+    assert ["Nobody gets any of these" in page for page in pages] == [True, False, False]
+
+
 @pytest.mark.parametrize("data", [{}, {"task": "nonsense"}, {"task": str(uuid4())}])
 def test_gold_that_is_not_there_is_not_found(staff, data):
     campaign = make_campaign()
@@ -300,9 +308,11 @@ def test_gold_that_most_get_wrong_is_marked_and_can_be_retired(staff):
 
     assert [row.is_misleading for row in gold_rows([gold])] == [True]
     assert "misleading?" in text_of(staff.get(address))
-    staff.post(reverse("dashboard:gold-retire", args=[campaign.slug]), {"task": gold.public_id})
-    assert "retired" in text_of(staff.get(address))
-    staff.post(reverse("dashboard:gold-retire", args=[campaign.slug]), {"task": gold.public_id})
+    press = reverse("dashboard:gold-retire", args=[campaign.slug])
+    retired = text_of(staff.post(press, {"task": gold.public_id}, follow=True))
+    assert "The task is retired: nobody gets it, and no answer to it counts." in retired
+    used = text_of(staff.post(press, {"task": gold.public_id}, follow=True))
+    assert "The task is used again, and its answers count." in used
     assert Task.objects.get(pk=gold.pk).retired_at is None
 
 

@@ -138,9 +138,10 @@ def test_nonsense_is_refused_as_by_the_api(staff: Client, changes: dict[str, Any
 def test_a_campaign_without_tasks_leads_back_to_its_page(staff: Client) -> None:
     make_campaign(tasks=0, slug="empty")
 
-    response = staff.get(reverse("dashboard:preview", args=["empty"]))
+    response = staff.get(reverse("dashboard:preview", args=["empty"]), follow=True)
 
-    assert response["Location"] == reverse("dashboard:campaign-page", args=["empty"])
+    assert response.redirect_chain == [(reverse("dashboard:campaign-page", args=["empty"]), 302)]
+    assert "There is nothing to try yet" in response.content.decode()
 
 
 @pytest.mark.usefixtures("campaign")
