@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -210,7 +210,7 @@ def _rows(source: pq.ParquetFile, parts: set[int], part_rows: int) -> Iterator[R
             number += 1
 
 
-def _decoded(rows: Iterator[Row], root: Path, scorer: Scorer) -> Iterator[tuple[Row, Image.Image | str]]:
+def _decoded(rows: Iterator[Row], root: Path, scorer: Scorer) -> Generator[tuple[Row, Image.Image | str], None, None]:
     """Each row with its picture, or with the reason why there is none, read ahead on threads."""
     preprocessing = getattr(scorer, "preprocessing", None)
     ahead: deque[tuple[Row, Future[Image.Image | str]]] = deque()

@@ -152,13 +152,18 @@ class ClipScorer:
     @torch.inference_mode()
     def encode_squares(self, squares: NDArray[np.uint8]) -> torch.Tensor:
         """Embeddings of length one, (n, embed_dim) float32, of pixels that went through `preprocessing.square`."""
+        return functional.normalize(self.embed_squares(squares), dim=-1)
+
+    @torch.inference_mode()
+    def embed_squares(self, squares: NDArray[np.uint8]) -> torch.Tensor:
+        """As `encode_squares`, of the length that the model gives them."""
         bytes_of_pixels = torch.from_numpy(squares)
         if self.device.type == "cuda":
             bytes_of_pixels = bytes_of_pixels.pin_memory()
         # A quarter of the bytes of float32 go to the device; what `Preprocessing.normalise` does is done there.
         pixels = (bytes_of_pixels.to(self.device, non_blocking=True).float() / 255 - self._mean) / self._std
         embeddings: torch.Tensor = self.model.encode_image(pixels.to(self.dtype))
-        return functional.normalize(embeddings.float(), dim=-1)
+        return embeddings.float()
 
     @torch.inference_mode()
     def encode_texts(self, prompts: Sequence[str]) -> torch.Tensor:
