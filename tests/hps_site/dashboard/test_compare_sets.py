@@ -71,7 +71,7 @@ def test_compare_sets_as_a_table_against_a_reference(tmp_path):
 
     assert lines[0] == "Sets of images: chosen against passed over: birds"
     assert "on CLIP features of tiny; 6 decided choices on 6 prompts" in lines[1]
-    assert [line.split("  ")[0] for line in lines[4:-1]] == [
+    assert [line.split("  ")[0] for line in lines[5:-1]] == [
         *MEASURES,
         *(
             f"{measure}, {side} to reference"
