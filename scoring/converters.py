@@ -72,6 +72,7 @@ def convert(
     folder: Path,
     *,
     name: str,
+    kind: str = "hps",
     architecture: Architecture | None = None,
     resize: str | None = None,
     clip_folder: Path | None = None,
@@ -83,6 +84,7 @@ def convert(
             open_clip's weights, such as `hpc.pt` or `HPS_v2.1_compressed.pt`; or a published aesthetic head.
         folder: where the artefact shall stand.
         name: for people.
+        kind: `hps` for what was trained on people's choices, `clip` for what was not; a head is always `aesthetic`.
         architecture: what open_clip calls the model, see `scoring.hps.build_clip`; for a file that is not known by
             its name. A folder says it itself.
         resize: `longest` or `shortest`, see `Preprocessing`. By default what a folder says, `shortest` for an
@@ -100,7 +102,7 @@ def convert(
     if path.is_dir():
         if architecture is not None:
             raise CheckpointRejected(f"{path}: its {CONFIG} says what model it is; leave the architecture out.")
-        return _convert_folder(path, folder, name, resize)
+        return _convert_folder(path, folder, name, kind, resize)
     tensors = checkpoints.convert_torch_file(path)
     if aesthetic.head_of(tensors):
         if clip_folder is None:
@@ -112,7 +114,7 @@ def convert(
         folder,
         architecture=architecture,
         preprocessing=Preprocessing(size=_image_size(architecture), resize=resize or "longest"),
-        kind="hps",
+        kind=kind,
         name=name,
     )
 
@@ -173,7 +175,7 @@ def _image_size(architecture: Architecture) -> int:
     return int(record["vision_cfg"]["image_size"])
 
 
-def _convert_folder(path: Path, folder: Path, name: str, resize: str | None) -> dict[str, Any]:
+def _convert_folder(path: Path, folder: Path, name: str, kind: str, resize: str | None) -> dict[str, Any]:
     architecture = _architecture_of_folder(path)
     weights = next(
         (path / file for file in ("model.safetensors", "pytorch_model.bin") if (path / file).is_file()), None
@@ -186,7 +188,7 @@ def _convert_folder(path: Path, folder: Path, name: str, resize: str | None) -> 
         folder,
         tensors,
         {
-            "kind": "hps",
+            "kind": kind,
             "name": name,
             "is_synthetic": False,
             "model": {"architecture": architecture},

@@ -55,6 +55,17 @@ def test_import_scorer_of_an_aesthetic_head_takes_the_clip_by_name(files: Path, 
         said(tmp_path / "head.pth", "--name", "LAION", "--clip", "clip-2")
 
 
+def test_import_scorer_of_an_untrained_clip_is_a_clip(files: Path, tmp_path: Path) -> None:
+    torch.save(tiny.clip().state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+
+    text = said(
+        tmp_path / "open_clip_pytorch_model.bin", "--name", "tiny", "--kind", "clip", "--architecture", "ViT-tiny"
+    )
+
+    assert text == "tiny is clip-1. Put it into use with: promote_version clip-1"
+    assert ModelVersion.objects.get().manifest["kind"] == "clip"
+
+
 def test_import_scorer_that_fails_leaves_nothing(files: Path, tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "hpc.pt")
 

@@ -18,13 +18,20 @@ class UnableToImportScorer(ValueError):
 
 
 def import_scorer(
-    *, path: Path, name: str, architecture: str | None = None, resize: str | None = None, clip: str = ""
+    *,
+    path: Path,
+    name: str,
+    kind: str = "hps",
+    architecture: str | None = None,
+    resize: str | None = None,
+    clip: str = "",
 ) -> ModelVersion:
     """Convert a foreign scorer and register it; see `scoring.converters.convert`. It is not put into use.
 
     Args:
         path: the file or folder.
         name: for people.
+        kind: `hps`, or `clip` for weights that people's choices have not changed.
         architecture: open_clip's name of the model, for files not known by their name.
         resize: `longest` or `shortest`; by default as the scorer was trained.
         clip: for an aesthetic head, the version (`clip` for the one in use, `clip-2`) or folder of the CLIP below it.
@@ -42,6 +49,7 @@ def import_scorer(
             path,
             folder,
             name=name,
+            kind=kind,
             architecture=architecture,
             resize=resize,
             clip_folder=_clip_folder(clip) if clip else None,

@@ -23,6 +23,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--name", required=True, metavar="NAME", help="what people shall read, such as 'HPS v2.1'")
         parser.add_argument(
+            "--kind", choices=["hps", "clip"], default="hps", help="clip: not trained on people's choices"
+        )
+        parser.add_argument(
             "--architecture", metavar="NAME", help="what open_clip calls the model; needed where the file isn't known"
         )
         parser.add_argument("--resize", choices=RESIZES, help="pad or crop; by default as the scorer was trained")
@@ -34,8 +37,8 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, path: Path, name: str, is_json: bool, **options: Any) -> None:
         try:
             version = import_scorer(
-                path=path, name=name, architecture=options["architecture"], resize=options["resize"],
-                clip=options["clip"],
+                path=path, name=name, kind=options["kind"], architecture=options["architecture"],
+                resize=options["resize"], clip=options["clip"],
             )  # fmt: skip
         except UnableToImportScorer as error:
             raise CommandError(" ".join(str(error).split())) from error
