@@ -1,6 +1,6 @@
 """How often a scorer agrees with people: named numbers with intervals that are resampled by prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -71,7 +71,7 @@ def top_one_accuracy(choices: Sequence[Choice], scores: Scores, *, seed: int = 0
     Raises:
         UnableToMeasure: scores are missing, too many, or not finite.
     """
-    decided, credits = _top_one_credits(choices, scores)
+    decided, credits = top_one_credits(choices, scores)
     return clustered_mean(credits, [choice.prompt for choice in decided], name=name, seed=seed)
 
 
@@ -87,8 +87,8 @@ def top_one_difference(
     Raises:
         UnableToMeasure: scores are missing, too many, or not finite.
     """
-    decided, credits = _top_one_credits(choices, scores)
-    _, others = _top_one_credits(choices, other)
+    decided, credits = top_one_credits(choices, scores)
+    _, others = top_one_credits(choices, other)
     prompts = [choice.prompt for choice in decided]
     return clustered_mean(credits - others, prompts, name=name, seed=seed, is_share=False)
 
@@ -113,7 +113,7 @@ def pairwise_accuracy(
     Raises:
         UnableToMeasure: scores are missing, too many, or not finite.
     """
-    values, mask, chosen = _arrays(choices, scores)
+    values, mask, chosen = as_arrays(choices, scores)
     decided = chosen >= 0
     of_chosen = np.take_along_axis(values, np.maximum(chosen, 0)[:, None], axis=1)
     won = (
@@ -255,20 +255,34 @@ def clustered_mean(
     return Estimate(name, value, low, high, n, unit)
 
 
-def _bootstrap(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> tuple[float, float]:
+def resampled_sums(sums: NDArray[np.float64], seed: int) -> Iterator[NDArray[np.float64]]:
+    """Sums over clusters drawn with replacement, as many as there are, in blocks of (resamples, k).
+
+    Args:
+        sums: (clusters, k) what each cluster adds to each of k sums.
+        seed: of the drawing.
+    """
     rng = np.random.default_rng(seed)
     clusters = len(sums)
     rows = max(1, _CELLS // clusters)
-    ratios = []
     for start in range(0, RESAMPLES, rows):
         # Counting drawn places is ten times as quick as drawing from the multinomial distribution of the counts.
         resamples = min(rows, RESAMPLES - start)
         places = rng.integers(clusters, size=(resamples, clusters)) + clusters * np.arange(resamples)[:, None]
         drawn = np.bincount(places.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
-        ratios.append((drawn @ sums) / (drawn @ sizes))
+        yield drawn @ sums
+
+
+def percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The middle 95 % of resampled values."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _bootstrap(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    totals = np.concatenate(list(resampled_sums(np.stack([sums, sizes], axis=1), seed)))
+    return percentile_interval(totals[:, 0] / totals[:, 1])
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:
@@ -283,8 +297,9 @@ def _credit(choice: Choice, generator: str) -> float:
     return float(choice.chosen in mine)
 
 
-def _top_one_credits(choices: Sequence[Choice], scores: Scores) -> tuple[list[Choice], NDArray[np.float64]]:
-    values, _, chosen = _arrays(choices, scores)
+def top_one_credits(choices: Sequence[Choice], scores: Scores) -> tuple[list[Choice], NDArray[np.float64]]:
+    """The choices that name an image, and for each 1 where it has the highest score; 1/k where k images share it."""
+    values, _, chosen = as_arrays(choices, scores)
     decided = chosen >= 0
     highest = values == values.max(axis=1, initial=-np.inf, keepdims=True)
     hit = np.take_along_axis(highest, np.maximum(chosen, 0)[:, None], axis=1)[:, 0]
@@ -292,7 +307,7 @@ def _top_one_credits(choices: Sequence[Choice], scores: Scores) -> tuple[list[Ch
     return [choice for choice in choices if choice.is_decided], credits
 
 
-def _arrays(
+def as_arrays(
     choices: Sequence[Choice], scores: Scores
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
     """Scores (m, widest) with minus infinity beyond a choice's own images, the mask, and the chosen index or -1."""
