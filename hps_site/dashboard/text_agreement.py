@@ -102,12 +102,7 @@ def _correlations(details: list[ScorerDetail]) -> list[str]:
     rows = [
         (str(one.version), estimate.name, *_coefficient(estimate), estimate.n, estimate.unit)
         for one in details
-        for estimate in (
-            one.correlations.tau_b,
-            one.correlations.spearman,
-            one.correlations.pearson,
-            one.generators,
-        )
+        for estimate in (*one.coefficients, one.generators)
     ]
     return text_table(["metric", "coefficient", "value", "95 % interval", "n", "of"], rows)
 

@@ -67,6 +67,10 @@ class ScorerDetail:
     generators: Estimate
     """Its ranking of the generators against the ranking by people."""
 
+    @property
+    def coefficients(self) -> list[Estimate]:
+        return [self.correlations.tau_b, self.correlations.spearman, self.correlations.pearson]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -96,10 +100,6 @@ class AgreementReport:
     @property
     def whole(self) -> SliceReport:
         return self.slices[0]
-
-    @property
-    def parts(self) -> list[SliceReport]:
-        return self.slices[1:]
 
 
 def agreement_report(
