@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -20,6 +22,9 @@ RESAMPLES = 2000
 
 # Resampled prompt counts held in memory at once: 16 MB.
 _CELLS = 2_000_000
+
+# Counts of at most 2,000 prompts are kept for the next number of the same prompts: 16 MB.
+_KEPT_CELLS = 4_000_000
 
 
 class UnableToMeasure(ValueError):
@@ -262,15 +267,28 @@ def resampled_sums(sums: NDArray[np.float64], seed: int) -> Iterator[NDArray[np.
         sums: (clusters, k) what each cluster adds to each of k sums.
         seed: of the drawing.
     """
-    rng = np.random.default_rng(seed)
     clusters = len(sums)
+    blocks = _kept_draws(clusters, seed) if RESAMPLES * clusters <= _KEPT_CELLS else _draws(clusters, seed)
+    for drawn in blocks:
+        yield drawn @ sums
+
+
+def _draws(clusters: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    """How often each cluster is drawn, in blocks of (resamples, clusters)."""
+    rng = np.random.default_rng(seed)
     rows = max(1, _CELLS // clusters)
     for start in range(0, RESAMPLES, rows):
         # Counting drawn places is ten times as quick as drawing from the multinomial distribution of the counts.
         resamples = min(rows, RESAMPLES - start)
         places = rng.integers(clusters, size=(resamples, clusters)) + clusters * np.arange(resamples)[:, None]
-        drawn = np.bincount(places.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
-        yield drawn @ sums
+        counts = np.bincount(places.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
+        yield counts.astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _kept_draws(clusters: int, seed: int) -> list[NDArray[np.float32]]:
+    """The same draws, kept: several numbers of the same prompts are resampled one after the other."""
+    return list(_draws(clusters, seed))
 
 
 def percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -313,13 +331,15 @@ def as_arrays(
     """Scores (m, widest) with minus infinity beyond a choice's own images, the mask, and the chosen index or -1."""
     if len(choices) != len(scores):
         raise UnableToMeasure(f"Scores are given for {len(scores)} choices, there are {len(choices)}.")
-    widest = max((len(choice.images) for choice in choices), default=1)
+    sizes = np.array([len(choice.images) for choice in choices], dtype=np.int64)
+    given = np.array([len(numbers) for numbers in scores], dtype=np.int64)
+    if len(wrong := np.flatnonzero(sizes != given)):
+        row = wrong[0]
+        raise UnableToMeasure(f"Choice {row} has {sizes[row]} images and {given[row]} scores.")
+    widest = int(sizes.max(initial=1))
+    mask = np.arange(widest) < sizes[:, None]
     values = np.full((len(choices), widest), -np.inf)
-    for row, (choice, numbers) in enumerate(zip(choices, scores, strict=True)):
-        if len(numbers) != len(choice.images):
-            raise UnableToMeasure(f"Choice {row} has {len(choice.images)} images and {len(numbers)} scores.")
-        values[row, : len(numbers)] = numbers
-    mask = np.arange(widest) < np.array([len(choice.images) for choice in choices], dtype=int)[:, None]
+    values[mask] = np.fromiter(chain.from_iterable(scores), dtype=float, count=int(sizes.sum()))
     if not np.isfinite(values[mask]).all():
         raise UnableToMeasure("A score is not a finite number; score the images again.")
     chosen = [-1 if choice.chosen is None else choice.chosen for choice in choices]

@@ -14,7 +14,6 @@ from hps_site.dashboard.queries.scorers import (
     numbers,
     read_scores,
     scored_by,
-    scorer_versions,
 )
 from scoring import agreement, metrics, signatures
 from scoring.calibration import Calibration, calibration
@@ -103,23 +102,28 @@ class AgreementReport:
 
 
 def agreement_report(
-    campaigns: Sequence[Campaign], choices: Sequence[Choice], *, looks: Looks | None = None, seed: int = 0
+    campaigns: Sequence[Campaign],
+    choices: Sequence[Choice],
+    versions: Sequence[ModelVersion],
+    *,
+    looks: Looks | None = None,
+    seed: int = 0,
 ) -> AgreementReport:
-    """Every scorer that has scored held-out candidates, slice by slice.
+    """Scorers that have scored held-out candidates, slice by slice.
 
     Args:
         campaigns: whose candidates were scored.
         choices: counted votes of these campaigns, from `ballots.read_choices`.
+        versions: the scorers to look at, from `scorer_versions` or `versions_in_use`; one of CLIP is the base.
         looks: by default those of `file_looks`.
         seed: of all resampling.
 
     Returns:
-        Scorers in the order CLIP, aesthetic, HPS, then by number. Eight SQL statements at most, however many choices.
+        Scorers in the order of `versions`. Five SQL statements, and one more where people are excluded.
     """
     elsewhere = images_without_pixels(campaigns)
     seen = [choice for choice in choices if elsewhere.isdisjoint(choice.images)]
     held_out = [choice for choice in seen if choice.split == "test"]
-    versions = scorer_versions()
     scores = read_scores(campaigns, versions, [Split.TRAIN, Split.TEST])
     base = base_version(versions)
     judged = [one for one in versions if any(c.is_decided for c in scored_by(held_out, scores.get(one.pk, {})))]

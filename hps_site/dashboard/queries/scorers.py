@@ -168,6 +168,13 @@ def scorer_versions() -> list[ModelVersion]:
     return sorted(versions, key=lambda version: (FAMILIES.index(Family(version.family)), version.number))
 
 
+def versions_in_use() -> list[ModelVersion]:
+    """The scorers in use and base CLIP, in the order of the report."""
+    versions = scorer_versions()
+    base = base_version(versions)
+    return [version for version in versions if version.is_current or version == base]
+
+
 def base_version(versions: Sequence[ModelVersion]) -> ModelVersion | None:
     """The CLIP in use, or the first there was."""
     clips = [version for version in versions if version.family == Family.CLIP]

@@ -17,7 +17,7 @@ from hps_site.dashboard import charts, pictures
 from hps_site.dashboard.findings import describe
 from hps_site.dashboard.queries import ballots, overview
 from hps_site.dashboard.queries.agreement import agreement_report
-from hps_site.dashboard.queries.scorers import compare_scorers
+from hps_site.dashboard.queries.scorers import compare_scorers, versions_in_use
 from hps_site.dashboard.queries.studies import study_report
 from scoring import rankings
 from scoring.preferences import Choice
@@ -76,9 +76,9 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @staff_only
 def agreement(request: HttpRequest, slug: str) -> HttpResponse:
-    """The metrics of one campaign by slice and convention, and what looks wrong with them."""
+    """The metrics in use on one campaign by slice and convention, and what looks wrong with them."""
     shown = get_object_or_404(Campaign, slug=slug)
-    report = agreement_report([shown], ballots.read_choices([shown]))
+    report = agreement_report([shown], ballots.read_choices([shown]), versions_in_use())
     context = {
         "campaign": shown,
         "report": report,

@@ -10,7 +10,7 @@ from hps_site.dashboard import text_agreement, text_reports
 from hps_site.dashboard.queries import ballots
 from hps_site.dashboard.queries.agreement import agreement_report
 from hps_site.dashboard.queries.looks import all_looks, file_looks
-from hps_site.dashboard.queries.scorers import compare_scorers
+from hps_site.dashboard.queries.scorers import compare_scorers, scorer_versions
 
 
 class Command(BaseCommand):
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             report = compare_scorers(campaigns, choices)
             report.require_choices()
             looks = all_looks(campaigns) if has_brightness else file_looks(campaigns)
-            detail = agreement_report(campaigns, choices, looks=looks)
+            detail = agreement_report(campaigns, choices, scorer_versions(), looks=looks)
         except (ballots.NothingToReport, OSError) as error:
             raise CommandError(str(error)) from error
         if is_json:

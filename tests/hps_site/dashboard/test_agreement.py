@@ -11,6 +11,7 @@ from hps_site.dashboard.findings import describe
 from hps_site.dashboard.queries.agreement import AgreementReport, agreement_report
 from hps_site.dashboard.queries.ballots import read_choices
 from hps_site.dashboard.queries.looks import all_looks, brightness, file_looks
+from hps_site.dashboard.queries.scorers import scorer_versions, versions_in_use
 from tests.annotations.factories import make_annotator, make_annotators, make_image
 from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, images_of, make_version, task_of
 from worker.snapshots import take_snapshot
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def report_of(campaign: Campaign, **options) -> AgreementReport:
-    return agreement_report([campaign], read_choices([campaign]), **options)
+    return agreement_report([campaign], read_choices([campaign]), scorer_versions(), **options)
 
 
 def signatures_of(report: AgreementReport) -> list[tuple[str, str, str]]:
@@ -189,6 +190,16 @@ def test_warning_of_excluded_people_in_the_snapshot_of_a_version():
     )
 
 
+def test_versions_in_use_are_base_clip_and_those_that_are_current():
+    make_version("clip", 1)
+    make_version("clip", 2)
+    for number in (1, 2, 3):
+        make_version("hps", number, is_current=number == 2)
+    make_version("adapter", is_current=True)
+
+    assert list(map(str, versions_in_use())) == ["clip-1", "hps-2"]
+
+
 def picture(shade: int, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     PIL.Image.new("RGB", (32, 32), (shade, shade, shade)).save(file, kind)
@@ -229,4 +240,4 @@ def test_report_takes_the_same_statements_for_one_task_and_three(tasks, django_a
 
     # Images elsewhere, versions, scores, tags, looks, excluded people.
     with django_assert_num_queries(6):
-        agreement_report([campaign], choices)
+        agreement_report([campaign], choices, scorer_versions())
