@@ -206,6 +206,7 @@ def checked_report(source: ReadSource, order: Import) -> Report:
         plan = plan_import(batch, order.campaign_slug)
         problems += plan.problems
         tally.add(plan)
+    problems = once_per_record(problems)
     if problems and not order.skips_bad:
         raise UnableToImport(told(problems))
     if not source.choices:
@@ -239,6 +240,11 @@ def check_slug(slug: str) -> None:
         ) from error
     if len(slug) > 80:
         raise UnableToImport(f"--campaign has {len(slug)} characters; at most 80 are taken.")
+
+
+def once_per_record(problems: Sequence[Problem]) -> list[Problem]:
+    """The first problem of each record: one name that won't do spoils every pair of a ranking."""
+    return list({problem.place: problem for problem in reversed(problems)}.values())[::-1]
 
 
 def told(problems: Sequence[Problem]) -> str:

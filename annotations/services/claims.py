@@ -36,10 +36,6 @@ NEXT_FREE_SLOT = """
               SELECT FROM annotations_vote AS said
               WHERE said.task_id = slot.task_id AND said.annotator_id = %(annotator)s
           )
-          AND EXISTS (
-              SELECT FROM annotations_task AS task
-              WHERE task.id = slot.task_id AND task.purpose = 'regular'
-          )
           AND NOT EXISTS (
               SELECT FROM annotations_candidate AS candidate
               JOIN annotations_image AS image ON image.id = candidate.image_id

@@ -25,12 +25,14 @@ from annotations.models import (
     Prompt,
     Recruitment,
     Slot,
+    Snapshot,
     Task,
     Upload,
     Vote,
 )
 from annotations.services.demographics import tell
 from annotations.services.recruiting import Arrival, enter
+from annotations.services.snapshots import take_snapshot
 from annotations.services.uploads import store_part
 from annotations.services.voting import claim_slots, record_vote
 from tests.annotations.factories import (
@@ -48,9 +50,10 @@ from tests.annotations.factories import (
 pytestmark = pytest.mark.django_db
 
 REGISTERED: list[type[Model]] = [
-    *(Annotator, Campaign, Generator, Image, Invite, Participation, Prompt, Recruitment, Slot, Task, Upload, Vote),
+    *(Annotator, Campaign, Generator, Image, Invite, Participation, Prompt, Recruitment, Slot, Snapshot, Task),
+    *(Upload, Vote),
 ]
-FACTS: list[type[Model]] = [Participation, Slot, Vote]
+FACTS: list[type[Model]] = [Participation, Slot, Snapshot, Vote]
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ def delete_url(row: Model) -> str:
 
 
 def make_voted_campaign(**fields: Any) -> Campaign:
-    """A running campaign with two tasks, one of them voted on, made by a generator, and with an invite."""
+    """A running campaign with two tasks, one of them voted on, made by a generator, an invite and a snapshot."""
     campaign = make_campaign(tasks=2, **fields)
     Image.objects.filter(tasks__campaign=campaign).update(generator=make_generator())
     person = make_annotator(f"person-{number()}")
@@ -88,6 +91,7 @@ def make_voted_campaign(**fields: Any) -> Campaign:
     make_invite(campaign, label="friends")
     Upload.objects.create(name="foxes.zip", size=9, part_size=4, created_by=person.user)
     enter(recruitment=make_recruitment(campaign), arrival=Arrival(f"person{number()}", "study1", "session1"))
+    take_snapshot(campaign=campaign)
     return campaign
 
 

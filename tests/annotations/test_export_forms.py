@@ -268,6 +268,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_memory_does_not_grow_with_the_votes(tmp_path: Path, form: str) -> None:
     campaign = many_votes(20_000)

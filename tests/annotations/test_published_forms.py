@@ -169,7 +169,12 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("imagereward", IMAGEREWARD, {"ranking": [1, 2]}, "ranking has 2 ranks for 3 images"),
     ("imagereward", IMAGEREWARD, {"ranking": [1, 2, "3"]}, "ranking is no list of whole numbers but [1, 2, '3']"),
     ("imagereward", IMAGEREWARD, {"generations": ["a"] * 3}, "generations names an image twice"),
-    ("imagereward", IMAGEREWARD, {"generations": ["a", "b", "c" * 501]}, "an image's name has 501 characters; at most"),
+    (
+        "imagereward",
+        IMAGEREWARD,
+        {"id": "2", "generations": ["a", "b", "c" * 501]},
+        "an image's name has 501 characters; at most",
+    ),
 ]
 
 

@@ -40,9 +40,9 @@ def check(page: Page) -> None:
 
 
 def tap_an_image(page: Page) -> str:
-    """Chooses the first image as soon as all are in sight; gives its address."""
+    """Chooses the first image after a look at all of them; gives its address. A quicker tap is half of a double one."""
     page.wait_for_selector("[data-vote][data-state=shown]")
-    page.wait_for_timeout(140)
+    page.wait_for_timeout(600)
     address = page.locator(".tile__image").first.get_attribute("src")
     page.locator(".tile").first.tap()
     return str(address)

@@ -7,10 +7,11 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from annotations.exports import FORMS, export_choices
+from annotations.exports.choices import FORMS, export_choices
 from annotations.models import Annotator, Campaign, Candidate, Generator, Image, Task, Vote
 from annotations.queries.quality import choices_of, read_said
 from annotations.services.gold import make_gold
+from annotations.services.snapshots import read_snapshot, take_snapshot
 from annotations.services.tasks import CandidateSet, UnableToCreateTasks, create_tasks
 from hps_site.dashboard.queries import ballots, overview
 from hps_site.dashboard.queries.quality import quality_report
@@ -27,7 +28,6 @@ from tests.annotations.factories import (
 from tests.hps_site.dashboard.worlds import cast
 from worker.services.adapting import _training_images
 from worker.services.scoring import images_of
-from worker.snapshots import read_snapshot, take_snapshot
 
 pytestmark = pytest.mark.django_db
 
