@@ -42,8 +42,8 @@ def scorers(campaigns: Sequence[Campaign], report: ScorerReport) -> str:
     """Scorers against people as a table, with chance and the human ceiling below."""
     rows = [
         *(_scorer_row(result) for result in report.results),
-        ("human ceiling", *_share(report.ceiling), "", report.ceiling.n, ""),
-        ("chance", *_share(report.chance), "", report.chance.n, ""),
+        ("human ceiling", *share_text(report.ceiling), "", report.ceiling.n, ""),
+        ("chance", *share_text(report.chance), "", report.chance.n, ""),
     ]
     lines = [
         _heading("Metrics against people", campaigns),
@@ -134,10 +134,11 @@ def _scorer_row(result: ScorerResult) -> tuple[object, ...]:
     standing = STANDINGS[result.standing]
     if result.difference is not None and result.difference.value is not None:
         standing += f", {_points(result.difference)}"
-    return name, *_share(result.accuracy), standing, result.choices, result.prompts
+    return name, *share_text(result.accuracy), standing, result.choices, result.prompts
 
 
-def _share(estimate: Estimate) -> tuple[str, str]:
+def share_text(estimate: Estimate) -> tuple[str, str]:
+    """A share and its interval, or why there is none."""
     if estimate.value is None:
         return "-", estimate.reason
     if estimate.low is None or estimate.high is None:
