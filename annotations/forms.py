@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
 
@@ -21,6 +21,13 @@ class RegistrationForm(UserCreationForm):
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         self.fields["username"].help_text = _("Letters, digits and @/./+/-/_ only.")
         self.fields["username"].widget.attrs.update(autocomplete="username", autocapitalize="none", spellcheck="false")
+
+
+class LoginForm(AuthenticationForm):
+    """Django's own, with labels like those of every other form."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
 
 
 class VoteForm(forms.Form):

@@ -6,9 +6,11 @@ from django.urls import include, path
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from annotations.forms import LoginForm
 from annotations.views.throttling import throttled_login
 from hps_site import health
 
+log_in = LoginView.as_view(authentication_form=LoginForm, redirect_authenticated_user=True)
 admin.site.site_header = admin.site.site_title = _("Human Preference Score")
 admin.site.index_title = _("Records")
 
@@ -16,7 +18,7 @@ urlpatterns = [
     path("", include("annotations.urls")),
     path("", include("worker.urls")),
     path("dashboard/", include("hps_site.dashboard.urls")),
-    path("accounts/login/", throttled_login(LoginView.as_view(redirect_authenticated_user=True)), name="login"),
+    path("accounts/login/", throttled_login(log_in), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/login/", throttled_login(admin.site.login)),
     path("admin/", admin.site.urls),

@@ -5,6 +5,7 @@ are the image half of CLIP under `visual.` and the head under `head.`, so that t
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -131,8 +132,26 @@ def save(folder: Path, clip: nn.Module, head: AestheticHead, manifest: Mapping[s
     return checkpoints.write(folder, tensors, complete)
 
 
-def import_published_head(path: Path, clip_folder: Path, folder: Path) -> dict[str, Any]:
-    """Join the published head (`sac+logos+ava1-l14-linearMSE.pth`) with a CLIP artefact of ViT-L/14, once.
+def head_of(tensors: Mapping[str, torch.Tensor]) -> HeadName | None:
+    """Which of the heads published by LAION this is, by the names of its weights, or None."""
+    if set(tensors) == {"weight", "bias"} and tensors["weight"].shape[0] == 1:
+        return "linear"
+    return "mlp" if tensors and all(name.startswith("layers.") for name in tensors) else None
+
+
+def import_published_head(
+    path: Path, clip_folder: Path, folder: Path, *, name: str = "", resize: str = "shortest"
+) -> dict[str, Any]:
+    """Join a published head with a CLIP artefact of the model it was trained on, once.
+
+    Args:
+        path: `sac+logos+ava1-l14-linearMSE.pth` of christophschuhmann/improved-aesthetic-predictor, or
+            `sa_0_4_vit_l_14_linear.pth` and its like of LAION-AI/aesthetic-predictor. Heads with an activation
+            (`reluMSE`) have other names and are refused.
+        clip_folder: the artefact of OpenAI's ViT-L/14 for these files.
+        folder: where the artefact shall stand.
+        name: for people; by default the file's.
+        resize: see `Preprocessing`; the published heads were trained on the middle of pictures.
 
     Returns:
         The manifest as written.
@@ -140,14 +159,18 @@ def import_published_head(path: Path, clip_folder: Path, folder: Path) -> dict[s
     Raises:
         CheckpointRejected: the file can't be read without running code or is another model's, or there is no CLIP.
     """
-    clip, _, base = hps.load_clip(clip_folder)
-    head = AestheticHead(clip.visual.output_dim, "mlp")
-    hps.load_weights(path, head, checkpoints.convert_torch_file(path))
+    clip, preprocessing, base = hps.load_clip(clip_folder)
+    tensors = checkpoints.convert_torch_file(path)
+    kind = head_of(tensors) or "mlp"
+    head = AestheticHead(clip.visual.output_dim, kind)
+    if kind == "linear":
+        tensors = {f"layers.0.{part}": tensor for part, tensor in tensors.items()}
+    hps.load_weights(path, head, tensors)
     manifest = {
-        "name": path.stem,
+        "name": name or path.stem,
         "is_synthetic": bool(base.get("is_synthetic", False)),
         "model": base["model"],
-        "preprocessing": base["preprocessing"],
+        "preprocessing": replace(preprocessing, resize=resize).to_manifest(),
         "base": {"name": base.get("name"), "sha256": base["weights"]["sha256"]},
         "converted_from": {"file": path.name, "sha256": checkpoints.file_sha256(path)},
     }

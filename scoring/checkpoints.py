@@ -115,8 +115,8 @@ def read(folder: Path, device: str = "cpu") -> tuple[dict[str, "torch.Tensor"], 
 def convert_torch_file(path: Path) -> dict[str, "torch.Tensor"]:
     """Weights from a foreign .pt, .pth, .bin or .safetensors file, read without running any code that it may hold.
 
-    A dict under the key `state_dict` is taken out, and the prefix `module.` of data-parallel training removed.
-    Entries that are not tensors are left out.
+    A dict under the key `state_dict`, `model_state_dict` or `model` is taken out, and the prefix `module.` of
+    data-parallel training removed. Entries that are not tensors are left out.
 
     Raises:
         CheckpointRejected: the file holds more than plain weights, is a TorchScript archive, or is damaged.
@@ -136,8 +136,10 @@ def convert_torch_file(path: Path) -> dict[str, "torch.Tensor"]:
     except (RuntimeError, pickle.UnpicklingError, SafetensorError, EOFError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointRejected(f"{path}: can't be read as plain weights ({reason}).") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+            break
     if not isinstance(loaded, dict):
         raise CheckpointRejected(f"{path}: holds a {type(loaded).__name__}, not weights by name.")
     tensors = {str(key).removeprefix("module."): value for key, value in loaded.items() if torch.is_tensor(value)}

@@ -12,7 +12,7 @@ in one thing alone, see `pack_token_table`.
 """
 
 import os
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -52,6 +52,12 @@ MAX_CACHED_TEXTS = 20_000
 
 TOKENS = "token_embedding"
 
+# The first layer of every CLIP with a vision transformer: what stands before its name stands before all names.
+STEM = "visual.conv1.weight"
+
+# What OpenAI's and older files carry beside the weights.
+NO_WEIGHTS = frozenset({"input_resolution", "context_length", "vocab_size", "attn_mask"})
+
 
 class Scorer(Protocol):
     """What every scorer can do. A number means something only beside those of other pictures of the same prompt."""
@@ -90,7 +96,7 @@ class ClipScorer:
         self.kind = str(manifest["kind"])
         self.device = device
         self._tokenize = tokenizer(model)
-        self._texts: dict[str, torch.Tensor] = {}
+        self._texts: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._mean, self._std = (
             torch.tensor(values, device=device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
         )
@@ -146,25 +152,34 @@ class ClipScorer:
     @torch.inference_mode()
     def encode_squares(self, squares: NDArray[np.uint8]) -> torch.Tensor:
         """Embeddings of length one, (n, embed_dim) float32, of pixels that went through `preprocessing.square`."""
+        return functional.normalize(self.embed_squares(squares), dim=-1)
+
+    @torch.inference_mode()
+    def embed_squares(self, squares: NDArray[np.uint8]) -> torch.Tensor:
+        """As `encode_squares`, of the length that the model gives them."""
         bytes_of_pixels = torch.from_numpy(squares)
         if self.device.type == "cuda":
             bytes_of_pixels = bytes_of_pixels.pin_memory()
         # A quarter of the bytes of float32 go to the device; what `Preprocessing.normalise` does is done there.
         pixels = (bytes_of_pixels.to(self.device, non_blocking=True).float() / 255 - self._mean) / self._std
         embeddings: torch.Tensor = self.model.encode_image(pixels.to(self.dtype))
-        return functional.normalize(embeddings.float(), dim=-1)
+        return embeddings.float()
 
     @torch.inference_mode()
     def encode_texts(self, prompts: Sequence[str]) -> torch.Tensor:
         """Embeddings of length one, (n, embed_dim) float32; prompts seen before come from memory."""
         unseen = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
-        if len(self._texts) + len(unseen) > MAX_CACHED_TEXTS:
-            self._texts.clear()
-            unseen = list(dict.fromkeys(prompts))
         if unseen:
             encoded = self.model.encode_text(self._tokenize(unseen).to(self.device)).float()
-            self._texts.update(zip(unseen, functional.normalize(encoded, dim=-1), strict=True))
-        return torch.stack([self._texts[prompt] for prompt in prompts])
+            # Copies, so that one kept row doesn't keep its whole batch.
+            rows = (row.clone() for row in functional.normalize(encoded, dim=-1))
+            self._texts.update(zip(unseen, rows, strict=True))
+        for prompt in prompts:
+            self._texts.move_to_end(prompt)
+        texts = torch.stack([self._texts[prompt] for prompt in prompts])
+        while len(self._texts) > MAX_CACHED_TEXTS:
+            self._texts.popitem(last=False)  # the one not wanted for the longest time
+        return texts
 
 
 def load_scorer(folder: Path | str, device: str | None = None, precision: Precision = "float32") -> Scorer:
@@ -312,7 +327,7 @@ def import_clip_file(
     Raises:
         CheckpointRejected: the file can't be read without running code, or doesn't fit the architecture.
     """
-    tensors = _clip_tensors(path)
+    tensors = clip_tensors(path)
     model = build_clip(architecture)
     load_weights(path, model, tensors)
     return checkpoints.write(
@@ -362,11 +377,16 @@ def import_pretrained(architecture: str, tag: str, folder: Path) -> dict[str, An
     )
 
 
-def _clip_tensors(path: Path) -> dict[str, torch.Tensor]:
+def clip_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Weights of a foreign file in open_clip's naming, whatever the model was an attribute of when it was saved.
+
+    Raises:
+        CheckpointRejected: the file can't be read without running code.
+    """
     tensors = checkpoints.convert_torch_file(path)
-    for remark in ("input_resolution", "context_length", "vocab_size"):  # OpenAI's files carry them beside the weights
-        tensors.pop(remark, None)
-    return tensors
+    prefix = next((name.removesuffix(STEM) for name in tensors if name.endswith(STEM)), "")
+    within = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name: tensor for name, tensor in within.items() if name not in NO_WEIGHTS}
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

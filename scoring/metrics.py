@@ -1,7 +1,9 @@
 """How often a scorer agrees with people: named numbers with intervals that are resampled by prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -20,6 +22,9 @@ RESAMPLES = 2000
 
 # Resampled prompt counts held in memory at once: 16 MB.
 _CELLS = 2_000_000
+
+# Counts of at most 2,000 prompts are kept for the next number of the same prompts: 16 MB.
+_KEPT_CELLS = 4_000_000
 
 
 class UnableToMeasure(ValueError):
@@ -71,7 +76,7 @@ def top_one_accuracy(choices: Sequence[Choice], scores: Scores, *, seed: int = 0
     Raises:
         UnableToMeasure: scores are missing, too many, or not finite.
     """
-    decided, credits = _top_one_credits(choices, scores)
+    decided, credits = top_one_credits(choices, scores)
     return clustered_mean(credits, [choice.prompt for choice in decided], name=name, seed=seed)
 
 
@@ -87,8 +92,8 @@ def top_one_difference(
     Raises:
         UnableToMeasure: scores are missing, too many, or not finite.
     """
-    decided, credits = _top_one_credits(choices, scores)
-    _, others = _top_one_credits(choices, other)
+    decided, credits = top_one_credits(choices, scores)
+    _, others = top_one_credits(choices, other)
     prompts = [choice.prompt for choice in decided]
     return clustered_mean(credits - others, prompts, name=name, seed=seed, is_share=False)
 
@@ -113,7 +118,7 @@ def pairwise_accuracy(
     Raises:
         UnableToMeasure: scores are missing, too many, or not finite.
     """
-    values, mask, chosen = _arrays(choices, scores)
+    values, mask, chosen = as_arrays(choices, scores)
     decided = chosen >= 0
     of_chosen = np.take_along_axis(values, np.maximum(chosen, 0)[:, None], axis=1)
     won = (
@@ -255,20 +260,47 @@ def clustered_mean(
     return Estimate(name, value, low, high, n, unit)
 
 
-def _bootstrap(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
+def resampled_sums(sums: NDArray[np.float64], seed: int) -> Iterator[NDArray[np.float64]]:
+    """Sums over clusters drawn with replacement, as many as there are, in blocks of (resamples, k).
+
+    Args:
+        sums: (clusters, k) what each cluster adds to each of k sums.
+        seed: of the drawing.
+    """
     clusters = len(sums)
+    blocks = _kept_draws(clusters, seed) if RESAMPLES * clusters <= _KEPT_CELLS else _draws(clusters, seed)
+    for drawn in blocks:
+        yield drawn @ sums
+
+
+def _draws(clusters: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    """How often each cluster is drawn, in blocks of (resamples, clusters)."""
+    rng = np.random.default_rng(seed)
     rows = max(1, _CELLS // clusters)
-    ratios = []
     for start in range(0, RESAMPLES, rows):
         # Counting drawn places is ten times as quick as drawing from the multinomial distribution of the counts.
         resamples = min(rows, RESAMPLES - start)
         places = rng.integers(clusters, size=(resamples, clusters)) + clusters * np.arange(resamples)[:, None]
-        drawn = np.bincount(places.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
-        ratios.append((drawn @ sums) / (drawn @ sizes))
+        counts = np.bincount(places.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
+        yield counts.astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _kept_draws(clusters: int, seed: int) -> list[NDArray[np.float32]]:
+    """The same draws, kept: several numbers of the same prompts are resampled one after the other."""
+    return list(_draws(clusters, seed))
+
+
+def percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The middle 95 % of resampled values."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _bootstrap(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    totals = np.concatenate(list(resampled_sums(np.stack([sums, sizes], axis=1), seed)))
+    return percentile_interval(totals[:, 0] / totals[:, 1])
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:
@@ -283,8 +315,9 @@ def _credit(choice: Choice, generator: str) -> float:
     return float(choice.chosen in mine)
 
 
-def _top_one_credits(choices: Sequence[Choice], scores: Scores) -> tuple[list[Choice], NDArray[np.float64]]:
-    values, _, chosen = _arrays(choices, scores)
+def top_one_credits(choices: Sequence[Choice], scores: Scores) -> tuple[list[Choice], NDArray[np.float64]]:
+    """The choices that name an image, and for each 1 where it has the highest score; 1/k where k images share it."""
+    values, _, chosen = as_arrays(choices, scores)
     decided = chosen >= 0
     highest = values == values.max(axis=1, initial=-np.inf, keepdims=True)
     hit = np.take_along_axis(highest, np.maximum(chosen, 0)[:, None], axis=1)[:, 0]
@@ -292,19 +325,21 @@ def _top_one_credits(choices: Sequence[Choice], scores: Scores) -> tuple[list[Ch
     return [choice for choice in choices if choice.is_decided], credits
 
 
-def _arrays(
+def as_arrays(
     choices: Sequence[Choice], scores: Scores
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
     """Scores (m, widest) with minus infinity beyond a choice's own images, the mask, and the chosen index or -1."""
     if len(choices) != len(scores):
         raise UnableToMeasure(f"Scores are given for {len(scores)} choices, there are {len(choices)}.")
-    widest = max((len(choice.images) for choice in choices), default=1)
+    sizes = np.array([len(choice.images) for choice in choices], dtype=np.int64)
+    given = np.array([len(numbers) for numbers in scores], dtype=np.int64)
+    if len(wrong := np.flatnonzero(sizes != given)):
+        row = wrong[0]
+        raise UnableToMeasure(f"Choice {row} has {sizes[row]} images and {given[row]} scores.")
+    widest = int(sizes.max(initial=1))
+    mask = np.arange(widest) < sizes[:, None]
     values = np.full((len(choices), widest), -np.inf)
-    for row, (choice, numbers) in enumerate(zip(choices, scores, strict=True)):
-        if len(numbers) != len(choice.images):
-            raise UnableToMeasure(f"Choice {row} has {len(choice.images)} images and {len(numbers)} scores.")
-        values[row, : len(numbers)] = numbers
-    mask = np.arange(widest) < np.array([len(choice.images) for choice in choices], dtype=int)[:, None]
+    values[mask] = np.fromiter(chain.from_iterable(scores), dtype=float, count=int(sizes.sum()))
     if not np.isfinite(values[mask]).all():
         raise UnableToMeasure("A score is not a finite number; score the images again.")
     chosen = [-1 if choice.chosen is None else choice.chosen for choice in choices]

@@ -12,15 +12,19 @@ from PIL import Image, ImageFile, ImageOps
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+RESIZES = ("longest", "shortest")
+
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Longest side to `size`, the rest of the square black, then the channels normalised.
+    """One side to `size`, a square made of the picture, then the channels normalised.
 
-    Nothing of the picture is cut off, as in the paper (`ResizeMaxSize(224, fill=0)` of its code base) and unlike its
-    released scorer, which crops the centre. Two things differ from that code: it left out the padding where the
-    longest side happened to be `size` already, and it resized without antialiasing on tensors; here a picture is
-    always padded and resized by Pillow's antialiased bicubic filter.
+    With `longest` nothing of the picture is cut off and the rest of the square is black, as in the paper
+    (`ResizeMaxSize(224, fill=0)` of its code base) and unlike its released scorer, which crops the centre. Two things
+    differ from that code: it left out the padding where the longest side happened to be `size` already, and it resized
+    without antialiasing on tensors; here a picture is always padded and resized by Pillow's antialiased bicubic filter.
+    With `shortest` the middle square is kept and the rest cut off, as OpenAI's CLIP, PickScore and the published
+    aesthetic heads see pictures.
     """
 
     size: int = 224
@@ -33,11 +37,11 @@ class Preprocessing:
     """What red, green, blue are then divided by."""
 
     resize: str = "longest"
-    """Which side becomes `size`; only `longest` is known."""
+    """Which side becomes `size`: `longest` pads the square, `shortest` cuts it from the middle."""
 
     def __post_init__(self) -> None:
-        if self.resize != "longest":
-            raise ValueError(f"Only resize 'longest' is known, not {self.resize!r}.")
+        if self.resize not in RESIZES:
+            raise ValueError(f"resize must be 'longest' or 'shortest', not {self.resize!r}.")
         channels = {len(values) for values in (self.mean, self.std)}
         if self.size < 1 or channels != {3} or min(self.std) <= 0:
             raise ValueError("Preprocessing needs a size of at least 1, three means, and three positive deviations.")
@@ -55,7 +59,7 @@ class Preprocessing:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def square(self, image: Image.Image) -> NDArray[np.uint8]:
-        """The padded square.
+        """The picture as a square.
 
         Args:
             image: any Pillow image, which stays as it is. A JPEG that is not yet decoded is decoded at the smallest of
@@ -66,6 +70,8 @@ class Preprocessing:
             (3, size, size) in 0..255, the right way up; transparent parts are shown on black.
         """
         image = _on_black(ImageOps.exif_transpose(_coarsely_decoded(image, 2 * self.size)))
+        if self.resize == "shortest":
+            return _middle(image, self.size).transpose(2, 0, 1)
         scale = self.size / max(image.size)
         width, height = (max(1, round(side * scale)) for side in image.size)
         if (width, height) != image.size:
@@ -92,6 +98,19 @@ def _coarsely_decoded(image: Image.Image, side: int) -> Image.Image:
     again = Image.open(image.fp, formats=["JPEG"])
     again.draft("RGB", (side, side))
     return again
+
+
+def _middle(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """(size, size, 3): the shortest side made `size`, then the middle, in whole pixels as transformers does it."""
+    short = min(image.size)
+    if max(image.size) > 4 * short:  # what lies far outside is not worth resizing, nor the memory
+        left, top = ((side - min(side, 4 * short)) // 2 for side in image.size)
+        image = image.crop((left, top, left + min(image.width, 4 * short), top + min(image.height, 4 * short)))
+    width, height = (side * size // short for side in image.size)
+    if (width, height) != image.size:
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size) // 2, (height - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
 def _on_black(image: Image.Image) -> Image.Image:

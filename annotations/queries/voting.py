@@ -6,10 +6,21 @@ from datetime import datetime
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Count, Exists, Func, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Func, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from annotations.models import Annotator, Campaign, Candidate, Image, Outcome, Participation, Slot, Task, Vote
+from annotations.models import (
+    Annotator,
+    Campaign,
+    Candidate,
+    Image,
+    InstructionsExample,
+    Outcome,
+    Participation,
+    Slot,
+    Task,
+    Vote,
+)
 from annotations.queries import people
 
 
@@ -177,6 +188,15 @@ def shown_claims(slots: Iterable[Slot]) -> list[ShownClaim]:
 def visible_images() -> QuerySet[Image]:
     """The images that annotators may see."""
     return Image.objects.filter(is_hidden=False)
+
+
+def open_examples() -> QuerySet[Image]:
+    """The visible images in the instructions of campaigns that anyone may read, logged in or not."""
+    shown = InstructionsExample.objects.filter(
+        instructions__campaign__access=Campaign.Access.OPEN,
+        instructions__number=F("instructions__campaign__instructions_version"),
+    ).exclude(instructions__campaign__state=Campaign.State.DRAFT)
+    return visible_images().filter(pk__in=shown.values("image"))
 
 
 def flagged_images(annotator: Annotator) -> QuerySet[Vote, int]:

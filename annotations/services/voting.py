@@ -241,7 +241,10 @@ def _chosen_image(slot: Slot, public_id: UUID | None) -> Image | None:
 
 def _claim_lost() -> ClaimLost:
     return ClaimLost(
-        "This task is no longer yours: it was answered or given to somebody else. Go on with the next one."
+        _(
+            "This set is no longer yours: you answered it before, or it was given to somebody else. "
+            "The vote was not counted; go on with the next one."
+        )
     )
 
 

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django.views.generic import FormView
 
 from annotations.forms import RegistrationForm
-from annotations.models import Invite
+from annotations.models import Invite, Participation
 from annotations.queries import people as people_queries
 from annotations.queries import voting as queries
 from annotations.services import people
@@ -101,6 +101,8 @@ def done(request: HttpRequest, slug: str) -> HttpResponse:
     others = [offer for offer in queries.offers_for(annotator) if offer.campaign != campaign and offer.mine.left]
     part = people_queries.part_in(annotator, campaign)
     participation = part.participation if part is not None else None
+    if participation is not None and participation.state == Participation.State.RETURNED:
+        return redirect("annotations:goodbye", slug=slug)
     recruitment = participation and participation.recruitment
     context = {
         "campaign": campaign,

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -20,17 +21,22 @@ ONE_YEAR = 365 * 24 * 60 * 60
 @require_GET
 def image(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
     """One picture, for people who are logged in or have a token. What it is comes from our record of it."""
-    is_staff = request.user.is_staff
-    if not request.user.is_authenticated and not _has_token(request):
-        raise Http404
-    images = Image.objects.exclude(file="") if is_staff else queries.visible_images()
-    image = get_object_or_404(images, public_id=public_id)
+    image = get_object_or_404(_images_for(request), public_id=public_id)
     response = _content_of(image)
     response["Content-Disposition"] = f'inline; filename="{image.public_id}.{image.extension}"'
     response["Cache-Control"] = f"private, max-age={ONE_YEAR}, immutable"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response["X-Content-Type-Options"] = "nosniff"
     return response
+
+
+def _images_for(request: HttpRequest) -> QuerySet[Image]:
+    """What may be seen; a visitor, who decides whether to take part, sees what the instructions show."""
+    if request.user.is_staff:
+        return Image.objects.exclude(file="")
+    if request.user.is_authenticated or _has_token(request):
+        return queries.visible_images()
+    return queries.open_examples()
 
 
 def _content_of(image: Image) -> HttpResponseBase:

@@ -73,9 +73,6 @@ def texts() -> dict[str, str]:
         "loading": _("Loading the next images…"),
         "offline": _("No connection. Your votes are safe on this device and are sent as soon as it is back."),
         "undo_offline": _("This vote is on its way. It can be undone when the connection is back."),
-        "claim_lost": _(
-            "That task had been given to somebody else, so your vote was not counted. Here is the next one."
-        ),
         "not_taken": _("A vote was not taken: {detail}"),
         "login": _("You are logged out. Log in again to send your votes."),
         "seconds": _("{n} s"),

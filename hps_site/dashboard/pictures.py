@@ -7,12 +7,19 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from annotations.queries.quality import PersonFigures
-from hps_site.dashboard.charts import Interval, IntervalChart, Reference, interval_chart
+from hps_site.dashboard.calibration_charts import CalibrationChart, calibration_chart
+from hps_site.dashboard.charts import (
+    Interval,
+    IntervalChart,
+    Reference,
+    interval_chart,
+)
 from hps_site.dashboard.queries.ballots import PositionReport
 from hps_site.dashboard.queries.forecasts import Precision
 from hps_site.dashboard.queries.scorers import ScorerReport
 from hps_site.dashboard.queries.studies import StudyReport
 from hps_site.dashboard.templatetags.figures import log_worth, percent
+from scoring.calibration import Calibration
 from scoring.metrics import Estimate
 from scoring.rankings import RankedGenerator
 from scoring.reliability import Places
@@ -25,6 +32,21 @@ def scorer_chart(report: ScorerReport) -> IntervalChart | None:
     rows = [_row(str(result.version), result.accuracy, is_marked=result.is_highlighted) for result in report.results]
     lines = [_line(_("chance"), report.chance), _line(_("human ceiling"), report.ceiling)]
     return interval_chart(_drawn(rows), _drawn(lines)) if report.results else None
+
+
+def calibration_picture(calibration: Calibration) -> CalibrationChart:
+    """Shares chosen at the probabilities that a scorer gave."""
+    points = []
+    for one in calibration.bins:
+        words = _("%(predicted)s predicted, %(observed)s chosen of %(n)s") % {
+            "predicted": percent(one.predicted),
+            "observed": percent(one.observed.value),
+            "n": number_format(one.observed.n, force_grouping=True),
+        }
+        row = _row(words, one.observed)
+        if row is not None:
+            points.append((row, one.predicted))
+    return calibration_chart(points, calibration.error)
 
 
 def ranking_chart(ranking: Sequence[RankedGenerator]) -> IntervalChart:

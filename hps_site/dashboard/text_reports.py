@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from annotations.models import Campaign
+from hps_site.dashboard.queries.image_sets import SetReport
 from hps_site.dashboard.queries.scorers import ScorerReport, ScorerResult
 from scoring.metrics import Estimate
 from scoring.rankings import Ranking
@@ -41,8 +42,8 @@ def scorers(campaigns: Sequence[Campaign], report: ScorerReport) -> str:
     """Scorers against people as a table, with chance and the human ceiling below."""
     rows = [
         *(_scorer_row(result) for result in report.results),
-        ("human ceiling", *_share(report.ceiling), "", report.ceiling.n, ""),
-        ("chance", *_share(report.chance), "", report.chance.n, ""),
+        ("human ceiling", *share_text(report.ceiling), "", report.ceiling.n, ""),
+        ("chance", *share_text(report.chance), "", report.chance.n, ""),
     ]
     lines = [
         _heading("Metrics against people", campaigns),
@@ -67,6 +68,42 @@ def scorer_record(campaigns: Sequence[Campaign], report: ScorerReport) -> dict[s
         "scorers": [_result_record(result) for result in report.results],
         "missing": [{"scorer": str(gap.version), "choices": gap.choices} for gap in report.missing],
         "families_without_version": [str(family.value) for family in report.families_without_version],
+    }
+
+
+def sets(campaigns: Sequence[Campaign], report: SetReport) -> str:
+    """Measures of what was chosen and what was passed over as a table."""
+    rows = [
+        (
+            estimate.name.removesuffix(f" on {report.tower}"),
+            "-" if estimate.value is None else f"{estimate.value:.4g}",
+            "" if estimate.low is None or estimate.high is None else f"{estimate.low:.4g} to {estimate.high:.4g}",
+        )
+        for estimate in report.estimates
+    ]
+    lines = [
+        _heading("Sets of images: chosen against passed over", campaigns),
+        f"IS, FID and KID on {report.tower}; {report.choices} decided choices on {report.prompts} prompts",
+        "One of the images passed over is drawn for each choice; intervals by prompt.",
+        *text_table(["measure", "value", "95 % interval"], rows),
+        "A measure tells the two apart where the interval of its difference leaves out 0.",
+    ]
+    if report.left_out:
+        lines.append(f"{report.left_out} choices are left out, because not all their images can be read.")
+    return "\n".join(lines)
+
+
+def set_record(campaigns: Sequence[Campaign], report: SetReport) -> dict[str, object]:
+    """The same report as plain values."""
+    return {
+        "campaigns": [campaign.slug for campaign in campaigns],
+        "is_synthetic": any(campaign.is_synthetic for campaign in campaigns),
+        "features": report.tower,
+        "choices": report.choices,
+        "prompts": report.prompts,
+        "left_out": report.left_out,
+        "reference": report.reference,
+        "measures": [estimate.to_record() for estimate in report.estimates],
     }
 
 
@@ -97,10 +134,11 @@ def _scorer_row(result: ScorerResult) -> tuple[object, ...]:
     standing = STANDINGS[result.standing]
     if result.difference is not None and result.difference.value is not None:
         standing += f", {_points(result.difference)}"
-    return name, *_share(result.accuracy), standing, result.choices, result.prompts
+    return name, *share_text(result.accuracy), standing, result.choices, result.prompts
 
 
-def _share(estimate: Estimate) -> tuple[str, str]:
+def share_text(estimate: Estimate) -> tuple[str, str]:
+    """A share and its interval, or why there is none."""
     if estimate.value is None:
         return "-", estimate.reason
     if estimate.low is None or estimate.high is None:

@@ -42,6 +42,7 @@ urlpatterns = [
     ),
     path("<slug:slug>/gold/retire/", quality.retire, name="gold-retire"),
     path("<slug:slug>/", reports.campaign, name="campaign"),
+    path("<slug:slug>/agreement/", reports.agreement, name="agreement"),
     path("<slug:slug>/export/", exports.export, name="export"),
     path("<slug:slug>/score/", reports.score, name="score"),
 ]

@@ -231,7 +231,7 @@ async function onRefused(entry, error) {
   said = said.filter((past) => past.entry !== entry);
   await countAnew();
   if (error.code in screen.ways_on) return refuse(error);
-  says.toast(error.code === "claim_lost" ? texts.claim_lost : texts.not_taken.replace("{detail}", error.message));
+  says.toast(error.code === "claim_lost" ? error.message : texts.not_taken.replace("{detail}", error.message));
   await goOn();
 }
 

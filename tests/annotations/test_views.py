@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import partial
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -12,8 +13,10 @@ from django.test import Client
 from django.utils import timezone
 from knox.models import AuthToken
 
-from annotations.models import Annotator, Campaign, Image, Invite, Slot, Task, Vote
+from annotations.models import Annotator, Campaign, Image, Invite, Participation, Slot, Task, Vote
 from annotations.queries import voting as queries
+from annotations.services.instructions import Example, revise_instructions
+from annotations.services.participations import participation_of
 from annotations.services.voting import VotingRefused, claim_slots
 from tests.annotations.factories import (
     make_annotator,
@@ -215,6 +218,36 @@ def test_campaign_by_invitation_is_403_for_others(ada: Client) -> None:
     assert "By invitation" in text_of(response)
 
 
+def test_campaign_says_that_practice_comes_first_until_it_is_over() -> None:
+    annotator = make_annotator()
+    ada = client_of(annotator.user)
+    campaign, plain = make_campaign(practice_tasks=3), make_campaign()
+    says = "First come 3 sets for practice"
+
+    assert says in text_of(ada.get(f"/c/{campaign.slug}/"))
+    assert "for practice" not in text_of(ada.get(f"/c/{plain.slug}/"))
+
+    part = participation_of(annotator=annotator, campaign=campaign)
+    Participation.objects.filter(pk=part.pk).update(practised_at=timezone.now())
+
+    assert says not in text_of(ada.get(f"/c/{campaign.slug}/"))
+
+
+def test_login_tells_guests_that_their_link_lets_them_in() -> None:
+    page = text_of(Client().get(f"/c/{make_campaign().slug}/vote/", follow=True))
+
+    assert "Open its link again: you need no password." in page
+    assert "Username Password" in page
+
+
+def test_page_for_staff_offers_a_login_only_to_who_is_logged_out(ada: Client) -> None:
+    page = ada.get("/dashboard/")
+
+    assert page.status_code == 403
+    assert "log out first" in text_of(page)
+    assert "?next=/dashboard/" not in page.content.decode()
+
+
 def test_campaign_in_draft_is_for_staff(ada: Client) -> None:
     path = f"/c/{make_campaign(state=Campaign.State.DRAFT).slug}/"
 
@@ -299,7 +332,7 @@ def test_vote_says_when_the_task_is_lost(ada: Client) -> None:
     ada.post(f"/c/{campaign.slug}/vote/")
     form = {"token": uuid4(), "key": uuid4(), "outcome": "tie"}
 
-    assert "This task is no longer yours" in text_of(ada.post(f"/c/{campaign.slug}/vote/", form, follow=True))
+    assert "This set is no longer yours" in text_of(ada.post(f"/c/{campaign.slug}/vote/", form, follow=True))
 
 
 @pytest.mark.parametrize("form", [{"token": "x", "key": "y"}, {"token": str(uuid4()), "key": str(uuid4())}])
@@ -446,6 +479,23 @@ def test_image_is_there_for_a_token() -> None:
     _, token = AuthToken.objects.create(make_user())
 
     assert status_of(Client(), f"/images/{make_image().public_id}", Authorization=f"Token {token}") == 200
+
+
+def test_image_in_instructions_that_anyone_may_read_is_there_for_visitors() -> None:
+    shown, earlier, of_draft, by_invitation = images = [make_image() for _ in range(4)]
+    campaign = make_campaign()
+    show = partial(revise_instructions, question="Which?")
+    show(campaign=campaign, examples=[Example(earlier, "Sharp.")])
+    show(campaign=campaign, examples=[Example(shown, "Sharp.")])
+    show(campaign=make_campaign(state=Campaign.State.DRAFT), examples=[Example(of_draft, "Sharp.")])
+    show(campaign=make_campaign(access=Campaign.Access.INVITED), examples=[Example(by_invitation, "Sharp.")])
+
+    assert f"/images/{shown.public_id}" in Client().get(f"/c/{campaign.slug}/").content.decode()
+    assert [status_of(Client(), f"/images/{image.public_id}") for image in images] == [200, 404, 404, 404]
+
+    Image.objects.filter(pk=shown.pk).update(is_hidden=True)
+
+    assert status_of(Client(), f"/images/{shown.public_id}") == 404
 
 
 def test_image_that_is_hidden_is_there_for_staff_only(ada: Client) -> None:

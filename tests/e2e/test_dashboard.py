@@ -72,7 +72,8 @@ def addresses() -> list[str]:
     make_campaign(slug="waiting")
     Run.objects.create(kind=Run.Kind.CLASSIFIER)
     index = reverse("dashboard:index")
-    return [index, *(reverse("dashboard:campaign", args=[slug]) for slug in ("birds", "waiting")), "/there-is-nothing/"]
+    campaigns = [reverse("dashboard:campaign", args=[slug]) for slug in ("birds", "waiting")]
+    return [index, *campaigns, reverse("dashboard:agreement", args=["birds"]), "/there-is-nothing/"]
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")])
@@ -109,6 +110,21 @@ def test_campaign_draws_its_charts_without_javascript(opened: Opened) -> None:
     assert box["height"] > 100
     assert chart.get_by_text("hps-2").is_visible()
     assert page.get_by_role("img", name="Votes over time").is_visible()
+
+
+def test_campaign_brings_the_metrics_in_detail_by_itself(opened: Opened) -> None:
+    voted_campaign()
+
+    page = opened(reverse("dashboard:campaign", args=["birds"]), size=PHONE)
+    for words in ("By slice", "Pairwise accuracy by convention", "Correlations with the votes", "Calibration: are"):
+        page.locator("summary", has_text=words).click()
+
+    assert page.get_by_role("img", name="Calibration of hps-2").is_visible()
+    assert (
+        page.get_by_text("disagrees with people").or_(page.get_by_text("not told apart from chance")).first.is_visible()
+    )
+    assert Axe().run(page).response["violations"] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
 
 
 def test_campaign_shows_the_pictures_of_a_study(opened: Opened) -> None:

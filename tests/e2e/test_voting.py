@@ -1,6 +1,7 @@
 """Voting in a real browser: keyboard, mouse, finger, without a network, without a script."""
 
 import re
+from itertools import combinations
 
 import pytest
 from django.contrib.auth.models import User
@@ -335,6 +336,21 @@ def test_nothing_scrolls_sideways_on_the_narrowest_phone(opened: Opened, ada: Us
             wait_for_images(page)
             page.locator("summary").click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_in_a_narrow_window_with_keys_no_action_lies_on_another(opened: Opened, ada: User) -> None:
+    page = vote_page(opened, make_campaign(has_files=True), ada, size=PHONE)
+    page.locator("summary").click()
+    shown = page.locator(".vote__more").locator("button:visible, summary:visible, a:visible").all()
+    boxes = [box for each in shown if (box := each.bounding_box())]
+
+    assert len(boxes) == 10  # six actions and four reasons
+    for one, other in combinations(boxes, 2):
+        apart_x = max(one["x"], other["x"]) - min(one["x"] + one["width"], other["x"] + other["width"])
+        apart_y = max(one["y"], other["y"]) - min(one["y"] + one["height"], other["y"] + other["height"])
+        assert max(apart_x, apart_y) > -1
+    for action in page.locator(".vote__more > :visible").all():
+        assert action.evaluate("each => each.scrollWidth <= each.clientWidth + 1")
 
 
 def test_everything_works_without_a_script(opened: Opened, ada: User) -> None:

@@ -73,8 +73,23 @@ def test_import_published_head_joins_it_with_clip(tmp_path):
     assert manifest["base"] == {"name": "tiny", "sha256": checkpoints.read_manifest(clip)["weights"]["sha256"]}
 
 
-def test_import_published_head_rejects_another_models(tmp_path):
-    torch.save(nn.Linear(8, 1).state_dict(), tmp_path / "ava.pth")
+def test_import_published_head_takes_the_linear_ones(tmp_path):
+    torch.manual_seed(3)
+    linear = nn.Linear(8, 1)
+    torch.save(linear.state_dict(), tmp_path / "sa_0_4.pth")
+    clip = tiny.write_clip(tmp_path / "clip")
+
+    manifest = aesthetic.import_published_head(tmp_path / "sa_0_4.pth", clip, tmp_path / "one")
+
+    with torch.no_grad():
+        expected = linear(hps.load_clip_scorer(clip, "cpu").encode_images(PICTURES)).squeeze(1).tolist()
+    assert hps.load_scorer(tmp_path / "one", "cpu").score(PICTURES, "").tolist() == pytest.approx(expected, abs=1e-5)
+    assert (manifest["model"]["head"], manifest["preprocessing"]["resize"]) == ("linear", "shortest")
+
+
+@pytest.mark.parametrize("foreign", [nn.Linear(9, 1).state_dict(), {"layers.1.weight": torch.zeros(1)}])
+def test_import_published_head_rejects_another_models(tmp_path, foreign):
+    torch.save(foreign, tmp_path / "ava.pth")
 
     with pytest.raises(CheckpointRejected, match="doesn't fit the model"):
         aesthetic.import_published_head(tmp_path / "ava.pth", tiny.write_clip(tmp_path / "clip"), tmp_path / "one")

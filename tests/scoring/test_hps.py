@@ -99,15 +99,18 @@ def test_score_pairs_encodes_each_distinct_prompt_once(folder, monkeypatch):
     assert encoded == [2, 1]
 
 
-def test_encode_texts_forgets_when_its_memory_is_full(folder, monkeypatch):
+def test_encode_texts_forgets_what_was_not_wanted_for_the_longest_time(folder, monkeypatch):
     monkeypatch.setattr(hps, "MAX_CACHED_TEXTS", 2)
     scorer = hps.load_clip_scorer(folder, "cpu")
     first = scorer.encode_texts(["a", "b"])
 
     again = scorer.encode_texts(["b", "c"])
+    scorer.encode_texts(["b"])
+    more = scorer.encode_texts(["d", "e", "b"])
 
     assert torch.allclose(again[0], first[1], atol=1e-6)
-    assert len(scorer._texts) == 2
+    assert more.shape == (3, 8)
+    assert list(scorer._texts) == ["e", "b"]
 
 
 def test_score_cuts_a_prompt_that_is_too_long(scorer):

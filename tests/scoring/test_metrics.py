@@ -305,3 +305,12 @@ def test_pairwise_accuracy_on_a_real_study(shared_data, name, first, second):
         measured.append(round(metrics.pairwise_accuracy(choices, scores).value, 3))
 
     assert measured == [first, second]
+
+
+def test_interval_is_the_same_whether_the_draws_were_kept_or_not(monkeypatch):
+    values, clusters = np.random.default_rng(0).random(300), [f"p{number % 60}" for number in range(300)]
+    kept = [metrics.clustered_mean(values, clusters, name="mean") for _ in range(2)]
+
+    monkeypatch.setattr(metrics, "_KEPT_CELLS", 0)
+
+    assert kept == [metrics.clustered_mean(values, clusters, name="mean")] * 2

@@ -40,6 +40,29 @@ def test_square_keeps_one_row_of_a_very_long_picture():
     assert Preprocessing(size=8).square(Image.new("RGB", (1000, 2), RED))[0].sum() == 8 * 255
 
 
+def test_square_of_the_shortest_side_is_what_clips_own_processor_cuts():
+    from transformers import CLIPImageProcessor
+
+    from scoring import backend  # noqa: F401 - makes the import of torchvision below possible
+
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}, do_rescale=False, do_normalize=False
+    )
+    for size in [(40, 24), (24, 41), (16, 16), (9, 12)]:
+        image = picture(120, size=size)
+        expected = np.asarray(processor(image, return_tensors="np")["pixel_values"])[0]
+
+        square = Preprocessing(size=16, resize="shortest").square(image)
+
+        assert np.abs(square.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_square_of_the_shortest_side_of_a_very_long_picture_stays_small():
+    image = Image.new("RGB", (60_000, 2), RED)
+
+    assert Preprocessing(size=8, resize="shortest").square(image)[0].tolist() == [[255] * 8] * 8
+
+
 def test_square_turns_a_picture_the_right_way_up():
     upright = picture(100, size=(32, 16))
     lying = upright.transpose(Image.Transpose.ROTATE_90)
@@ -115,7 +138,7 @@ def test_manifest_reads_back():
 
 
 @pytest.mark.parametrize(
-    "record", [{"resize": "shortest"}, {"size": 0}, {"mean": [0.5]}, {"std": [1, 0, 1]}, {"std": [1, 1, 1, 1]}]
+    "record", [{"resize": "middle"}, {"size": 0}, {"mean": [0.5]}, {"std": [1, 0, 1]}, {"std": [1, 1, 1, 1]}]
 )
 def test_preprocessing_rejects(record):
     with pytest.raises(ValueError, match=r"resize|needs a size"):

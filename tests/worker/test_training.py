@@ -178,6 +178,9 @@ def test_perform_classifier_removes_what_an_earlier_attempt_published(transactio
     execute_run(run_id=run.pk, worker="gpu-1")
 
     assert list(orphan.parent.iterdir()) == [folder_of(trained())]
+    card = (folder_of(trained()) / "README.md").read_text()
+    assert f"- people: {trained().snapshot.annotators}\n" in card
+    assert str(trained().metrics["verdict"]) in card
 
 
 @pytest.mark.parametrize(

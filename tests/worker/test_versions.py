@@ -52,6 +52,26 @@ def versions(db: None, files: Path) -> list[ModelVersion]:
     return [register(write_artefact(files / "artefacts" / "hps" / name)) for name in ("one", "two", "three")]
 
 
+def test_register_version_writes_a_model_card_beside_the_weights(db: None, files: Path) -> None:
+    folder = write_artefact(files / "artefacts" / "hps" / "one")
+
+    register(folder, metrics={"verdict": "Better than base CLIP."}, is_synthetic=True)
+
+    lines = (folder / "README.md").read_text().splitlines()
+    assert lines[0] == "# hps-1: one"
+    assert "Better than base CLIP." in lines
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "manifest.json", "weights.safetensors"]
+
+
+def test_register_version_leaves_a_base_models_folder_alone(db: None, files: Path) -> None:
+    folder = write_artefact(files / "base-models" / "clip", "clip")
+    (folder / "README.md").write_text("its own")
+
+    register(folder, family="clip")
+
+    assert (folder / "README.md").read_text() == "its own"
+
+
 def in_use() -> list[str]:
     return [str(version) for version in ModelVersion.objects.current()]
 

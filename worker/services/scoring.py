@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
 from annotations.models import Campaign, Image, Task
+from scoring import scorers
 from worker.models import ImageScore, ModelVersion, Run
 from worker.queries import current_version, version_by_name
 from worker.services.execution import Reporter, RunStopped
@@ -132,12 +133,15 @@ def version_named(name: str) -> ModelVersion:
 
 
 def scorer_named(name: str) -> "Scorer":
-    """The scorer of a version's name (see `version_named`), or in a folder.
+    """The scorer of a version's name (see `version_named`), in a folder, or of one's own (see `scoring.scorers`).
 
     Raises:
-        UnknownScorer: there is no such version, and no such folder.
+        UnknownScorer: there is no such version, no such folder, and no module of SCORER_MODULES has it.
         CheckpointRejected: the folder is no scorer's artefact.
+        ScorerRejected: a module of SCORER_MODULES can't be imported.
     """
+    if own := scorers.find(name, settings.SCORER_MODULES):
+        return own
     if Path(name).is_dir():
         from scoring.hps import load_scorer  # slow import
 

@@ -1,6 +1,7 @@
 """Model versions: registered from an artefact, put into use, rolled back."""
 
 import functools
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from annotations.models import Snapshot
-from scoring import checkpoints
+from scoring import checkpoints, model_cards
 from scoring.checkpoints import CheckpointRejected
 from worker.models import ModelVersion, Promotion, Run
 from worker.queries import previous_version
@@ -66,8 +67,30 @@ def register_version(
             snapshot=snapshot,
             is_synthetic=is_synthetic,
         )
+        write_model_card(version)
     version.refresh_from_db()
     return version
+
+
+def write_model_card(version: ModelVersion) -> None:
+    """Put a README.md into the folder of a version that this site made; a base model keeps what came with it."""
+    folder = folder_of(version)
+    if Path(version.folder).is_absolute():
+        return
+    snapshot = version.snapshot
+    data = {} if snapshot is None else {
+        "snapshot": snapshot.sha256,
+        "campaign": snapshot.campaign.slug if snapshot.campaign else "all",
+        "votes": snapshot.votes,
+        "people": snapshot.annotators,
+        "prompts": snapshot.prompts,
+        "images": snapshot.images,
+        "filters": json.dumps(snapshot.filters, sort_keys=True),
+    }  # fmt: skip
+    card = model_cards.model_card(str(version), version.manifest, metrics=version.metrics, data=data)
+    unfinished = folder / f".{model_cards.FILE}"
+    unfinished.write_text(card, encoding="utf-8")
+    unfinished.replace(folder / model_cards.FILE)
 
 
 def register_base_models(*, folders: Iterable[Path] | None = None) -> list[ModelVersion]:

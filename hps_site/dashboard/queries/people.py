@@ -1,6 +1,7 @@
 """The people behind the votes: their figures, whom to look at, and what excluding or restoring one would change."""
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -11,6 +12,7 @@ from django.utils.timezone import localdate
 from annotations.models import Annotator, Campaign, Slot, Task
 from annotations.queries.quality import PersonFigures, Said, choices_of, people_figures, read_said
 from annotations.queries.suspicions import Suspicion, suspicions
+from hps_site.dashboard.queries.lineage import votes_by_person
 from scoring import rankings
 from scoring.metrics import Estimate
 from scoring.preferences import Choice
@@ -208,17 +210,14 @@ def _ranking(choices: list[Choice]) -> list[RankedGenerator]:
 def _trained_on(annotator: Annotator) -> list[TrainedVersion]:
     """Model versions whose snapshot holds votes of this person, the newest first."""
     versions = ModelVersion.objects.filter(snapshot__isnull=False).select_related("snapshot").order_by("-pk")
-    mark = f'"annotator":"{annotator.public_id}"'.encode()
-    counts: dict[int, tuple[int, int]] = {}
+    counts: dict[int, Counter[str]] = {}
     trained = []
     for version in versions:
         snapshot = version.snapshot
         assert snapshot is not None
         if snapshot.pk not in counts:
-            with snapshot.file.open("rb") as file:
-                lines = [mark in line for line in file]
-            counts[snapshot.pk] = sum(lines), len(lines)
-        votes, of = counts[snapshot.pk]
-        if votes:
-            trained.append(TrainedVersion(version, votes, of))
+            counts[snapshot.pk] = votes_by_person(snapshot)
+        people = counts[snapshot.pk]
+        if votes := people[str(annotator.public_id)]:
+            trained.append(TrainedVersion(version, votes, people.total()))
     return trained

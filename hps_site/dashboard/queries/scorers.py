@@ -1,6 +1,6 @@
 """Metrics against people: how often each scorer picks the image that a person chose, on held-out prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,15 +106,15 @@ def compare_scorers(campaigns: Sequence[Campaign], choices: Sequence[Choice], *,
     Returns:
         Results in the order CLIP, aesthetic, HPS, then by number. Three SQL statements.
     """
-    elsewhere = _images_without_pixels(campaigns)
+    elsewhere = images_without_pixels(campaigns)
     held_out = [
         choice
         for choice in choices
         if choice.is_decided and choice.split == "test" and elsewhere.isdisjoint(choice.images)
     ]
-    versions = _scorer_versions()
-    scores = _read_scores(campaigns, versions)
-    base = _base_version(versions)
+    versions = scorer_versions()
+    scores = read_scores(campaigns, versions, [Split.TEST])
+    base = base_version(versions)
     results = [_result(version, base, held_out, scores, seed=seed) for version in versions if scores.get(version.pk)]
     covered = {result.version.pk: result.choices for result in results}
     return ScorerReport(
@@ -122,7 +122,7 @@ def compare_scorers(campaigns: Sequence[Campaign], choices: Sequence[Choice], *,
         chance=metrics.chance_level(held_out),
         ceiling=agreement.human_ceiling(held_out, seed=seed),
         choices=len(held_out),
-        prompts=_prompts(held_out),
+        prompts=count_prompts(held_out),
         set_sizes=sorted({len(choice.images) for choice in held_out}),
         missing=[
             MissingScores(version=version, choices=len(held_out) - covered.get(version.pk, 0))
@@ -144,38 +144,48 @@ def _result(
     seed: int,
 ) -> ScorerResult:
     mine = scores[version.pk]
-    scored = _scored_by(held_out, mine)
+    scored = scored_by(held_out, mine)
     difference = None
     if base is not None and version != base and scores.get(base.pk):
         theirs = scores[base.pk]
-        shared = _scored_by(scored, theirs)
+        shared = scored_by(scored, theirs)
         difference = metrics.top_one_difference(
-            shared, _numbers(shared, mine), _numbers(shared, theirs), seed=seed, name="top-1 of n, ahead of base CLIP"
+            shared, numbers(shared, mine), numbers(shared, theirs), seed=seed, name="top-1 of n, ahead of base CLIP"
         )
     return ScorerResult(
         version=version,
-        accuracy=metrics.top_one_accuracy(scored, _numbers(scored, mine), seed=seed),
+        accuracy=metrics.top_one_accuracy(scored, numbers(scored, mine), seed=seed),
         difference=difference,
         choices=len(scored),
-        prompts=_prompts(scored),
+        prompts=count_prompts(scored),
         is_base=version == base,
     )
 
 
-def _scorer_versions() -> list[ModelVersion]:
+def scorer_versions() -> list[ModelVersion]:
+    """All scorers in the order of the report."""
     versions = ModelVersion.objects.filter(family__in=FAMILIES)
     return sorted(versions, key=lambda version: (FAMILIES.index(Family(version.family)), version.number))
 
 
-def _base_version(versions: Sequence[ModelVersion]) -> ModelVersion | None:
+def versions_in_use() -> list[ModelVersion]:
+    """The scorers in use and base CLIP, in the order of the report."""
+    versions = scorer_versions()
+    base = base_version(versions)
+    return [version for version in versions if version.is_current or version == base]
+
+
+def base_version(versions: Sequence[ModelVersion]) -> ModelVersion | None:
     """The CLIP in use, or the first there was."""
     clips = [version for version in versions if version.family == Family.CLIP]
     return next((version for version in clips if version.is_current), clips[0] if clips else None)
 
 
-def _read_scores(campaigns: Sequence[Campaign], versions: Sequence[ModelVersion]) -> dict[int, dict[str, float]]:
-    """By version, the score of each held-out candidate that has one, by the image's id as text."""
-    candidates = Candidate.objects.filter(task__campaign__in=campaigns, task__prompt__split=Split.TEST)
+def read_scores(
+    campaigns: Sequence[Campaign], versions: Sequence[ModelVersion], splits: Sequence[Split]
+) -> dict[int, dict[str, float]]:
+    """By version, the score of each candidate of these splits that has one, by the image's id as text."""
+    candidates = Candidate.objects.filter(task__campaign__in=campaigns, task__prompt__split__in=splits)
     rows = ImageScore.objects.filter(version__in=versions, image__in=candidates.order_by().values("image"))
     scores: dict[int, dict[str, float]] = {}
     for version, image, value in rows.values_list("version_id", "image_id", "value"):
@@ -183,19 +193,22 @@ def _read_scores(campaigns: Sequence[Campaign], versions: Sequence[ModelVersion]
     return scores
 
 
-def _images_without_pixels(campaigns: Sequence[Campaign]) -> set[str]:
+def images_without_pixels(campaigns: Sequence[Campaign]) -> set[str]:
     """Ids, as texts, of the candidates that no scorer can ever see."""
     candidates = Candidate.objects.filter(task__campaign__in=campaigns, image__file="")
     return set(map(str, candidates.order_by().values_list("image", flat=True)))
 
 
-def _scored_by(choices: Sequence[Choice], scores: dict[str, float]) -> list[Choice]:
+def scored_by(choices: Sequence[Choice], scores: Mapping[str, float]) -> list[Choice]:
+    """The choices of which every image has a score."""
     return [choice for choice in choices if all(image in scores for image in choice.images)]
 
 
-def _numbers(choices: Sequence[Choice], scores: dict[str, float]) -> list[list[float]]:
+def numbers(choices: Sequence[Choice], scores: Mapping[str, float]) -> list[list[float]]:
+    """The scores of each choice's images, in their order."""
     return [[scores[image] for image in choice.images] for choice in choices]
 
 
-def _prompts(choices: Sequence[Choice]) -> int:
+def count_prompts(choices: Sequence[Choice]) -> int:
+    """How many prompts there are among the choices."""
     return len({choice.prompt for choice in choices})

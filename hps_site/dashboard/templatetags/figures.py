@@ -55,6 +55,12 @@ def two_digits(value: float) -> str:
 
 
 @register.filter
+def coefficient_range(estimate: HasInterval) -> str:
+    """The interval of a coefficient."""
+    return _range(estimate, two_digits)
+
+
+@register.filter
 def p_value(value: float) -> str:
     """A probability, or that it is less than one in a thousand."""
     return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{_digits(value, 3)}"

@@ -14,8 +14,10 @@ from django.views.decorators.http import require_POST, require_safe
 from annotations.models import Campaign
 from annotations.queries.demographics import demographic_groups
 from hps_site.dashboard import charts, pictures
+from hps_site.dashboard.findings import describe
 from hps_site.dashboard.queries import ballots, overview
-from hps_site.dashboard.queries.scorers import compare_scorers
+from hps_site.dashboard.queries.agreement import agreement_report
+from hps_site.dashboard.queries.scorers import compare_scorers, versions_in_use
 from hps_site.dashboard.queries.studies import study_report
 from scoring import rankings
 from scoring.preferences import Choice
@@ -69,6 +71,21 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
         "study_chart": pictures.study_chart(study) if study else None,
     }
     return render(request, "dashboard/campaign.html", context)
+
+
+@require_safe
+@staff_only
+def agreement(request: HttpRequest, slug: str) -> HttpResponse:
+    """The metrics in use on one campaign by slice and convention, and what looks wrong with them."""
+    shown = get_object_or_404(Campaign, slug=slug)
+    report = agreement_report([shown], ballots.read_choices([shown]), versions_in_use())
+    context = {
+        "campaign": shown,
+        "report": report,
+        "warnings": [describe(finding) for finding in report.findings],
+        "calibrations": [(one.version, pictures.calibration_picture(one.calibration)) for one in report.details],
+    }
+    return render(request, "dashboard/agreement.html", context)
 
 
 @require_POST

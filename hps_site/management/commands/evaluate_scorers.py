@@ -6,28 +6,41 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from hps_site.dashboard import text_reports
+from hps_site.dashboard import text_agreement, text_reports
 from hps_site.dashboard.queries import ballots
-from hps_site.dashboard.queries.scorers import compare_scorers
+from hps_site.dashboard.queries.agreement import agreement_report
+from hps_site.dashboard.queries.looks import all_looks, file_looks
+from hps_site.dashboard.queries.scorers import compare_scorers, scorer_versions
 
 
 class Command(BaseCommand):
-    help = "Compare every scorer with people on held-out prompts, beside chance, the human ceiling and base CLIP."
+    help = "Compare every scorer with people on held-out prompts, in all and by slice, beside chance and human ceiling."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--campaign", metavar="SLUG", default="", help="one campaign; without it, all that people voted in"
         )
+        parser.add_argument(
+            "--brightness",
+            action="store_true",
+            dest="has_brightness",
+            help="open the image files as well, to warn of a score that follows brightness",
+        )
         parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON instead of a table")
 
-    def handle(self, *_args: Any, campaign: str, is_json: bool, **_options: Any) -> None:
+    def handle(self, *_args: Any, campaign: str, is_json: bool, has_brightness: bool, **_options: Any) -> None:
         try:
             campaigns = ballots.campaigns_to_report(campaign)
-            report = compare_scorers(campaigns, ballots.read_choices(campaigns))
+            choices = ballots.read_choices(campaigns)
+            report = compare_scorers(campaigns, choices)
             report.require_choices()
-        except ballots.NothingToReport as error:
+            looks = all_looks(campaigns) if has_brightness else file_looks(campaigns)
+            detail = agreement_report(campaigns, choices, scorer_versions(), looks=looks)
+        except (ballots.NothingToReport, OSError) as error:
             raise CommandError(str(error)) from error
         if is_json:
-            self.stdout.write(json.dumps(text_reports.scorer_record(campaigns, report), indent=2))
+            record = text_reports.scorer_record(campaigns, report) | text_agreement.agreement_record(detail)
+            self.stdout.write(json.dumps(record, indent=2))
         else:
             self.stdout.write(text_reports.scorers(campaigns, report))
+            self.stdout.write(text_agreement.agreement(detail))

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hps_site.dashboard.charts import Interval, Reference, daily_bars, interval_chart, round_ticks, spark_bars
+from hps_site.dashboard.calibration_charts import CalibrationPoint, calibration_chart
+from hps_site.dashboard.charts import (
+    Interval,
+    Reference,
+    daily_bars,
+    interval_chart,
+    round_ticks,
+    spark_bars,
+)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +126,17 @@ def test_interval_chart_never_draws_outside(rows):
     chart = interval_chart([Interval("", value, low, high, "") for low, value, high in rows])
 
     assert all(0 <= row.left <= row.x <= row.right <= 100 for row in chart.rows)
+
+
+def test_calibration_chart_places_what_is_right_on_the_line_from_corner_to_corner():
+    halves = Interval("half", 0.5, 0.25, 0.75, "50 %")
+    ends = [Interval("never", 0.0, 0.0, 0.0, "0 %"), Interval("always", 1.0, 1.0, 1.0, "100 %")]
+
+    chart = calibration_chart([(ends[0], 0.0), (halves, 0.5), (ends[1], 1.0)], 0.0)
+
+    assert chart.points == [
+        CalibrationPoint(x=chart.left, y=chart.bottom, low=chart.bottom, high=chart.bottom, words="never"),
+        CalibrationPoint(x=(chart.left + chart.right) / 2, y=110.0, low=160.0, high=60.0, words="half"),
+        CalibrationPoint(x=chart.right, y=chart.top, low=chart.top, high=chart.top, words="always"),
+    ]
+    assert [tick.label for tick in chart.rows] == ["0 %", "50 %", "100 %"]

@@ -116,6 +116,11 @@ def test_evaluate_scorers_gives_the_numbers_of_the_page():
     }
     assert report.pop("chance")["value"] == 0.25
     assert report.pop("human_ceiling")["n"] == 7
+    assert report.pop("warnings") == []
+    [whole] = report.pop("slices")
+    assert (whole["kind"], whole["choices"], whole["scorers"][0]["top_1"]["value"]) == ("all", 7, pytest.approx(4 / 7))
+    assert [one["scorer"] for one in report.pop("details")] == ["clip-1"]
+    assert report.pop("slices_left_out") == 8
     assert report == {
         "campaigns": ["birds"],
         "is_synthetic": False,
@@ -137,6 +142,32 @@ def test_evaluate_scorers_as_a_table_tells_what_is_missing():
     assert "top-1 of 4 on 7 held-out choices on 2 prompts; intervals by prompt" in text
     assert "clip-1 lacks scores for 7 of these choices: run `score_images --campaign birds --scorer clip-1`." in text
     assert "There is no version of Human Preference Score yet: `retrain_classifier` makes one." in text
+
+
+def test_evaluate_scorers_prints_warnings_slices_and_coefficients():
+    birds()
+    for version in (make_version("clip"), make_version("hps")):
+        for task in Task.objects.all():
+            give_scores(version, task, [4, 3, 2, 1] if version.family == "clip" else [1, 2, 3, 4])
+
+    lines = [" ".join(line.split()) for line in output_of("evaluate_scorers", "--campaign", "birds").splitlines()]
+
+    assert (
+        "WARNING: hps-1 disagrees with people: it finds the chosen image in 0.0 % (0.0 to 65.8 %), chance in 25.0 %."
+        in lines
+    )
+    assert "all 7 2 hps-1 0.0 % 0.0 to 65.8 % 25.9 % 0.5000" in lines
+    assert "all 7 2 highest attainable 57.1 % 33.3 to 75.0 %" in lines
+    assert "clip-1 inversion score, ties as right (HPS v2) 91.7 % 83.3 to 96.7 % 8 choices" in lines
+    assert "hps-1 Kendall's tau-b of generator rankings -0.707 4 generators" in lines
+    assert lines[-1].startswith("hps-1: expected calibration error ")
+
+
+def test_evaluate_scorers_names_a_file_that_it_cannot_open():
+    birds()
+
+    with pytest.raises(CommandError, match="No such file"):
+        call_command("evaluate_scorers", "--campaign", "birds", "--brightness")
 
 
 def test_evaluate_scorers_marks_synthetic_votes():

@@ -48,7 +48,8 @@ def voted_campaign(**fields) -> Campaign:
 
 def addresses() -> list[str]:
     campaign = make_campaign()
-    return [reverse("dashboard:index"), reverse("dashboard:campaign", args=[campaign.slug])]
+    of_campaign = [reverse(f"dashboard:{page}", args=[campaign.slug]) for page in ("campaign", "agreement")]
+    return [reverse("dashboard:index"), *of_campaign]
 
 
 def test_pages_send_strangers_to_the_login(client):
@@ -61,15 +62,15 @@ def test_pages_send_strangers_to_the_login(client):
 def test_pages_refuse_those_who_are_not_staff(client):
     client.force_login(make_user("cleo"))
 
-    assert [client.get(address).status_code for address in addresses()] == [403, 403]
+    assert [client.get(address).status_code for address in addresses()] == [403] * 3
 
 
 def test_pages_open_to_staff(staff):
-    assert [staff.get(address).status_code for address in addresses()] == [200, 200]
+    assert [staff.get(address).status_code for address in addresses()] == [200] * 3
 
 
 def test_pages_only_read(staff):
-    assert [staff.post(address).status_code for address in addresses()] == [405, 405]
+    assert [staff.post(address).status_code for address in addresses()] == [405] * 3
 
 
 def test_index_without_a_campaign_says_how_to_begin(staff):
@@ -201,6 +202,29 @@ def test_campaign_shows_who_votes_in_groups_of_ten(staff):
 
     assert '<h3>Region</h3> <dl class="facts"> <dt>Asia</dt><dd>10</dd> </dl>' in page
     assert "65 or older" not in page
+
+
+def test_agreement_shows_warnings_slices_coefficients_and_calibration(staff):
+    campaign = voted_campaign()
+    for version in (make_version("clip"), make_version("hps", is_current=True)):
+        for task in campaign.tasks.all():
+            give_scores(version, task, [4, 3, 2, 1] if version.family == "clip" else [1, 2, 3, 4])
+
+    page = text_of(staff.get(reverse("dashboard:agreement", args=[campaign.slug])))
+
+    assert "hps-1 disagrees with people: it finds the chosen image in 0.0 % (0.0 to 65.8 %), chance in 25.0 %." in page
+    assert "6 choices on 2 prompts; chance 25.0 %, human ceiling 100.0 %, highest attainable 100.0 %" in page
+    assert "clip-1 inversion score, ties as right (HPS v2) 91.7 % 83.3 to 100.0 % 6 choices" in page
+    assert "n = 4" in page
+    assert "Calibration of hps-1 6.0 % predicted, 50.0 % chosen of 12;" in page
+
+
+def test_agreement_without_scores_says_so(staff):
+    campaign = voted_campaign()
+
+    page = text_of(staff.get(reverse("dashboard:agreement", args=[campaign.slug])))
+
+    assert "No metric has scored a held-out set" in page
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -1,0 +1,134 @@
+"""Metrics against people in detail, as text for the terminal and as records for JSON."""
+
+from collections.abc import Callable
+
+from hps_site.dashboard.findings import describe
+from hps_site.dashboard.queries.agreement import AgreementReport, ScorerDetail, SliceReport
+from hps_site.dashboard.text_reports import share_text, text_table
+from scoring.metrics import Estimate
+
+KINDS: dict[str, Callable[[str], str]] = {
+    "all": lambda _label: "all",
+    "images": lambda label: f"{label} images",
+    "agreement": lambda label: f"{label} sets",
+    "generators": lambda label: label,
+    "tag": lambda label: f"tag {label}",
+}
+
+
+def agreement(report: AgreementReport) -> str:
+    """Warnings first, then slices, conventions, correlations and calibration."""
+    lines = [f"WARNING: {describe(finding)}" for finding in report.findings]
+    lines += ["", "By slice; p by a paired sign-flip permutation test by prompt beside base CLIP", *_slices(report)]
+    lines += ["", "Pairwise accuracy by convention, 95 % interval", *_conventions(report.whole)]
+    lines += ["", "Correlation of scores with shares of votes, within sets", *_correlations(report.details)]
+    lines += ["", "Calibration: mean probability given, share chosen", *_calibration(report.details)]
+    return "\n".join(lines)
+
+
+def agreement_record(report: AgreementReport) -> dict[str, object]:
+    """The same report as plain values."""
+    return {
+        "warnings": [
+            {"scorer": str(one.version), "signature": one.signature, "look": one.look, "text": describe(one)}
+            for one in report.findings
+        ],
+        "slices": [_slice_record(one) for one in report.slices],
+        "slices_left_out": report.left_out,
+        "details": [
+            {
+                "scorer": str(one.version),
+                "correlations": one.correlations.to_record(),
+                "calibration": one.calibration.to_record(),
+                "generator_rankings": one.generators.to_record(),
+            }
+            for one in report.details
+        ],
+    }
+
+
+def _slice_record(report: SliceReport) -> dict[str, object]:
+    return {
+        "kind": report.slice.kind,
+        "label": report.slice.label,
+        "choices": report.choices,
+        "prompts": report.prompts,
+        "chance": report.chance.to_record(),
+        "human_ceiling": report.ceiling.to_record(),
+        "highest_attainable": report.attainable.to_record(),
+        "scorers": [
+            {
+                "scorer": str(result.version),
+                "top_1": result.accuracy.to_record(),
+                "pairwise": [estimate.to_record() for estimate in result.pairwise],
+                "paired_test": None if result.test is None else result.test.to_record(),
+            }
+            for result in report.results
+        ],
+    }
+
+
+def _slices(report: AgreementReport) -> list[str]:
+    heads = ["slice", "choices", "prompts", "metric", "top-1", "95 % interval", "pairwise", "p"]
+    rows: list[tuple[object, ...]] = []
+    for part in report.slices:
+        name = KINDS[part.slice.kind](part.slice.label)
+        for result in part.results:
+            p = "" if result.test is None else _p_text(result.test.p_value)
+            half = share_text(result.pairwise[0])[0]
+            rows.append((name, part.choices, part.prompts, str(result.version), *share_text(result.accuracy), half, p))
+        for label, estimate in (
+            ("human ceiling", part.ceiling),
+            ("highest attainable", part.attainable),
+            ("chance", part.chance),
+        ):
+            rows.append((name, part.choices, part.prompts, label, *share_text(estimate), "", ""))
+    lines = text_table(heads, rows)
+    if report.left_out:
+        lines.append(f"Not shown: {report.left_out} slices with fewer than ten choices or beyond twenty of a kind.")
+    return lines
+
+
+def _conventions(whole: SliceReport) -> list[str]:
+    rows = [
+        (str(result.version), estimate.name, *share_text(estimate), estimate.n, estimate.unit)
+        for result in whole.results
+        for estimate in result.pairwise
+    ]
+    return text_table(["metric", "convention", "value", "95 % interval", "n", "of"], rows)
+
+
+def _correlations(details: list[ScorerDetail]) -> list[str]:
+    rows = [
+        (str(one.version), estimate.name, *_coefficient(estimate), estimate.n, estimate.unit)
+        for one in details
+        for estimate in (*one.coefficients, one.generators)
+    ]
+    return text_table(["metric", "coefficient", "value", "95 % interval", "n", "of"], rows)
+
+
+def _calibration(details: list[ScorerDetail]) -> list[str]:
+    rows = [
+        (str(one.version), f"{100 * of.predicted:.1f} %", *share_text(of.observed), of.observed.n)
+        for one in details
+        for of in one.calibration.bins
+    ]
+    errors = [
+        f"{one.version}: expected calibration error {100 * one.calibration.error:.1f} points"
+        for one in details
+        if one.calibration.error is not None
+    ]
+    return [*text_table(["metric", "predicted", "chosen", "95 % interval", "images"], rows), *errors]
+
+
+def _coefficient(estimate: Estimate) -> tuple[str, str]:
+    if estimate.value is None:
+        return "-", estimate.reason
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:+.3f}", estimate.reason
+    return f"{estimate.value:+.3f}", f"{estimate.low:+.3f} to {estimate.high:+.3f}"
+
+
+def _p_text(p: float | None) -> str:
+    # Four digits: beyond twelve prompts the test can give no less than .0001.
+    return "-" if p is None else f"{p:.4f}"

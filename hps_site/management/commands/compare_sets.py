@@ -1,0 +1,67 @@
+"""Inception score, FID and KID of what people chose against what they passed over."""
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from hps_site.dashboard import text_reports
+from hps_site.dashboard.queries import ballots
+from hps_site.dashboard.queries.image_sets import compare_sets
+from scoring.checkpoints import CheckpointRejected
+from worker.services.scoring import UnknownScorer, scorer_named
+
+
+class Command(BaseCommand):
+    help = (
+        "The paper's test of set measures: Inception score, FID and KID of the images that people chose against those"
+        " they passed over, with intervals. On a CLIP's features, or on Inception's from a local file."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--campaign", metavar="SLUG", default="", help="one campaign; without it, all that people voted in"
+        )
+        tower = parser.add_mutually_exclusive_group()
+        tower.add_argument("--clip", metavar="NAME", default="clip", help="clip: the one in use; clip-2; a folder")
+        tower.add_argument("--inception", metavar="FILE", type=Path, help="weights of Inception v3, as FID is defined")
+        parser.add_argument("--reference", metavar="DIR", type=Path, help="images that both sides are held against")
+        parser.add_argument("--resamples", metavar="N", type=int, default=200, help="bootstrap replicates")
+        parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON instead of a table")
+
+    def handle(self, *_arguments: Any, campaign: str, resamples: int, is_json: bool, **options: Any) -> None:
+        try:
+            campaigns = ballots.campaigns_to_report(campaign)
+            choices = ballots.read_choices(campaigns)
+            tower = _tower(options["clip"], options["inception"])
+            with tqdm(total=resamples, unit=" resamples", file=self.stderr, disable=None) as bar:
+                report = compare_sets(
+                    choices, tower, reference=options["reference"], resamples=resamples, on_resample=bar.update
+                )
+        except (ballots.NothingToReport, UnknownScorer, CheckpointRejected) as error:
+            raise CommandError(" ".join(str(error).split())) from error
+        if is_json:
+            self.stdout.write(json.dumps(text_reports.set_record(campaigns, report), indent=2))
+        else:
+            self.stdout.write(text_reports.sets(campaigns, report))
+
+
+def _tower(clip: str, inception: Path | None) -> Any:
+    """What describes the images.
+
+    Raises:
+        UnknownScorer, CheckpointRejected: it is not there, or is something else.
+    """
+    from scoring.hps import ClipScorer  # slow imports
+    from scoring.image_sets import ClipTower, InceptionTower
+
+    if inception is not None:
+        return InceptionTower(inception, None if settings.DEVICE == "auto" else settings.DEVICE)
+    scorer = scorer_named(clip)
+    if not isinstance(scorer, ClipScorer):
+        raise UnknownScorer(f"{clip} is no CLIP; name one, such as clip-1.")
+    return ClipTower(scorer)

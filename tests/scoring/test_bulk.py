@@ -1,0 +1,279 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from scoring import bulk, hps
+from scoring.bulk import BulkRejected, BulkScored, score_manifest
+from scoring.scorers import FunctionScorer
+from tests.scoring import tiny
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory):
+    return hps.load_clip_scorer(tiny.write_clip(tmp_path_factory.mktemp("clip") / "tiny"), "cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures 0.png to 4.png and 5.jpg to 9.jpg of several sizes."""
+    for number in range(10):
+        picture = tiny.picture(20 * number + 30, seed=number, size=(80 + 8 * number, 90))
+        picture.save(tmp_path / f"{number}.{'png' if number < 5 else 'jpg'}")
+    return tmp_path
+
+
+NAMES = [f"{number}.{'png' if number < 5 else 'jpg'}" for number in range(10)]
+
+
+def write_manifest(path, rows, **options):
+    table = pa.table(
+        {"image": [image for image, _ in rows], "id": list(range(len(rows))), "prompt": [p for _, p in rows]}
+    )
+    pq.write_table(table, path, **options)
+    return path
+
+
+def read(path):
+    return pq.read_table(path).to_pylist()
+
+
+def brightness(images, prompt):
+    return [float(np.asarray(image).mean()) for image in images]
+
+
+def test_every_row_gets_the_scorers_number_in_order(folder, scorer):
+    rows = [(NAMES[number % 10], f"prompt {number * 7 % 4}") for number in range(23)]
+    manifest = write_manifest(folder / "in.parquet", rows, row_group_size=5)
+
+    scored = score_manifest(manifest, folder / "out.parquet", scorer, part_rows=4)
+
+    expected = []
+    for image, prompt in rows:
+        with Image.open(folder / image) as picture:
+            expected.append(scorer.score([picture], prompt)[0])
+    found = read(folder / "out.parquet")
+    assert scored == BulkScored(rows=23, scored=23, resumed=0)
+    assert [row.pop("score") for row in found] == pytest.approx(expected, abs=1e-4)
+    assert found == [
+        {"row": n, "image": image, "prompt": prompt, "error": None} for n, (image, prompt) in enumerate(rows)
+    ]
+    assert pq.ParquetFile(folder / "out.parquet").num_row_groups == 6
+    assert sorted(path.name for path in folder.glob("*out*")) == ["out.parquet"]
+
+
+def test_a_row_that_cannot_be_scored_is_named_with_its_reason(folder, scorer):
+    (folder / "cut.jpg").write_bytes((folder / "9.jpg").read_bytes()[:300])
+    (folder / "text.png").write_text("hello")
+    (folder / "empty.png").write_bytes(b"")
+    rows = [(name, "a") for name in ("0.png", "cut.jpg", "none.png", "text.png", "", "empty.png", "1.png")]
+    manifest = write_manifest(folder / "in.parquet", [*rows, ("2.png", "")])
+    bad = []
+
+    scored = score_manifest(manifest, folder / "out.parquet", scorer, on_bad=bad.append, part_rows=3)
+
+    found = read(folder / "out.parquet")
+    assert scored == BulkScored(rows=8, scored=2, resumed=0)
+    assert [row["score"] is None for row in found] == [False, True, True, True, True, True, False, True]
+    assert [(row.row, row.error) for row in bad if row.row != 1] == [
+        (2, "no such file"), (3, "not an image"), (4, "no path"), (5, "not an image"), (7, "no prompt"),
+    ]  # fmt: skip
+    assert "truncated" in bad[0].error.lower()
+    assert [row["error"] for row in found if row["error"]] == [row.error for row in bad]
+
+
+def test_strict_ends_at_the_first_bad_row_and_goes_on_when_it_is_mended(folder, scorer):
+    manifest = write_manifest(folder / "in.parquet", [(name, "a") for name in [*NAMES[:5], "late.png"]])
+
+    with pytest.raises(BulkRejected, match=r"Row 5: late.png can't be scored \(no such file\)"):
+        score_manifest(manifest, folder / "out.parquet", scorer, is_strict=True, part_rows=2)
+    assert not (folder / "out.parquet").exists()
+    shutil.copy(folder / "0.png", folder / "late.png")
+
+    scored = score_manifest(manifest, folder / "out.parquet", scorer, is_strict=True, part_rows=2)
+
+    assert scored == BulkScored(rows=6, scored=6, resumed=4)
+
+
+def test_a_killed_call_goes_on_behind_its_last_whole_part(folder, tmp_path):
+    manifest = write_manifest(folder / "in.parquet", [(NAMES[number % 10], "a") for number in range(40)])
+    program = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from scoring.bulk import score_manifest
+        from scoring.scorers import FunctionScorer
+
+        def slow(images, prompt):
+            time.sleep(.02 * len(images))
+            return [float(image.width) for image in images]
+
+        folder = Path(sys.argv[1])
+        score_manifest(folder / "in.parquet", folder / "out.parquet", FunctionScorer("one", slow), part_rows=8)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", program, str(folder)], cwd=Path.cwd())
+    parts = folder / "out.parquet.parts"
+    deadline = time.monotonic() + 60
+    while not len(list(parts.glob("0*.parquet"))) >= 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "out.parquet").exists()
+
+    def times():
+        return {path.name: path.stat().st_mtime_ns for path in parts.glob("0*.parquet")}
+
+    done = times()
+    asked = []
+
+    def width(images, prompt):
+        asked.extend(image.width for image in images)
+        return [float(image.width) for image in images]
+
+    again = FunctionScorer("one", width)
+    again.manifest["function"] = "__main__.slow"
+    # Whole parts of the killed call are kept as they are; half a part left under a temporary name is no part.
+    (parts / ".00000004.parquet.tmp").write_bytes(b"half")
+    seen = []
+    scored = score_manifest(
+        manifest, folder / "out.parquet", again, part_rows=8,
+        on_progress=lambda progress: seen.append(times()),
+    )  # fmt: skip
+
+    assert scored == BulkScored(rows=40, scored=40, resumed=8 * len(done))
+    assert len(asked) == 40 - 8 * len(done)
+    assert {name: seen[-1][name] for name in done} == done
+    assert [row["score"] for row in read(folder / "out.parquet")] == [80.0 + 8 * (number % 10) for number in range(40)]
+    assert not parts.exists()
+
+
+def test_a_finished_file_is_left_as_it_is_and_its_parts_are_cleared(folder, scorer):
+    manifest = write_manifest(folder / "in.parquet", [(name, "a") for name in NAMES])
+    score_manifest(manifest, folder / "out.parquet", scorer)
+    before = (folder / "out.parquet").stat().st_mtime_ns
+
+    scored = score_manifest(manifest, folder / "out.parquet", scorer)
+
+    assert scored == BulkScored(rows=10, scored=10, resumed=10)
+    assert (folder / "out.parquet").stat().st_mtime_ns == before
+    assert not (folder / "out.parquet.parts").exists()
+
+
+def test_scores_of_something_else_are_never_mixed_in(folder, scorer):
+    manifest = write_manifest(folder / "in.parquet", [(name, "a") for name in NAMES])
+    other = FunctionScorer("brightness", brightness)
+    score_manifest(manifest, folder / "out.parquet", scorer)
+
+    with pytest.raises(BulkRejected, match="scores of another manifest or scorer"):
+        score_manifest(manifest, folder / "out.parquet", other)
+    (folder / "x.parquet.parts").mkdir()
+    (folder / "x.parquet.parts" / "job.json").write_text(json.dumps({"manifest": "other"}))
+    with pytest.raises(BulkRejected, match="holds parts of another manifest or scorer"):
+        score_manifest(manifest, folder / "x.parquet", scorer)
+    (folder / "y.parquet").write_text("mine")
+    with pytest.raises(BulkRejected, match="is there already, and no Parquet"):
+        score_manifest(manifest, folder / "y.parquet", scorer)
+    assert (folder / "y.parquet").read_text() == "mine"
+
+
+def test_two_calls_do_not_work_on_one_file(folder, scorer):
+    manifest = write_manifest(folder / "in.parquet", [(name, "a") for name in NAMES])
+
+    def start_another(progress):
+        with pytest.raises(BulkRejected, match="another process is at work"):
+            score_manifest(manifest, folder / "out.parquet", scorer)
+
+    score_manifest(manifest, folder / "out.parquet", scorer, on_progress=start_another)
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"image": ["a"]}, "has no column 'prompt'; its columns are image"),
+        ({"image": [1], "prompt": ["a"]}, "column 'image' must be text, not int64"),
+        (None, "can't be read as Parquet"),
+    ],
+)
+def test_a_manifest_of_another_form_is_refused(tmp_path, scorer, columns, reason):
+    if columns:
+        pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    else:
+        (tmp_path / "in.parquet").write_text("image,prompt")
+
+    with pytest.raises(BulkRejected, match=reason):
+        score_manifest(tmp_path / "in.parquet", tmp_path / "out.parquet", scorer)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_an_empty_manifest_gives_an_empty_file(tmp_path, scorer):
+    pq.write_table(bulk.COLUMNS.empty_table().select(["image", "prompt"]), tmp_path / "in.parquet")
+
+    assert score_manifest(tmp_path / "in.parquet", tmp_path / "out.parquet", scorer) == BulkScored(0, 0, 0)
+    assert read(tmp_path / "out.parquet") == []
+
+
+@pytest.mark.parametrize("order", [sorted, list])
+def test_each_distinct_prompt_is_encoded_once(folder, scorer, monkeypatch, order):
+    scorer._texts.clear()
+    encoded = []
+    encode = scorer.model.encode_text
+    monkeypatch.setattr(
+        scorer.model, "encode_text", lambda ids, **more: encoded.append(len(ids)) or encode(ids, **more)
+    )
+    rows = order([(NAMES[number % 10], f"prompt {number % 7}") for number in range(200)])
+
+    score_manifest(write_manifest(folder / "in.parquet", rows), folder / "out.parquet", scorer, part_rows=16)
+
+    assert sum(encoded) == 7
+
+
+def test_memory_does_not_grow_with_the_rows(folder, tmp_path):
+    """Twenty times the rows, each a picture of 3 MB, in no more than a few more megabytes."""
+    Image.new("RGB", (1000, 1000), "red").save(folder / "large.png")
+    program = textwrap.dedent("""
+        import resource, sys
+        from pathlib import Path
+        import pyarrow as pa, pyarrow.parquet as pq
+        from scoring.bulk import score_manifest
+        from scoring import hps
+
+        folder, rows = Path(sys.argv[1]), int(sys.argv[2])
+        pq.write_table(pa.table({"image": ["large.png"] * rows, "prompt": ["a"] * rows}), folder / f"{rows}.parquet")
+        scorer = hps.load_scorer(folder / "clip", "cpu")
+        score_manifest(folder / f"{rows}.parquet", folder / f"{rows}.out", scorer, part_rows=64)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    """)
+    tiny.write_clip(folder / "clip")
+    few, many = (
+        int(subprocess.run([sys.executable, "-c", program, str(folder), rows], capture_output=True, check=True).stdout)
+        for rows in ("64", "1280")
+    )
+
+    assert many - few < 60
+
+
+def test_no_more_is_decoded_than_the_scorer_will_soon_take(folder):
+    waiting = []
+
+    def decode(root, row, preprocessing):
+        waiting.append(row.row)
+        return Image.new("RGB", (8, 8))
+
+    rows = (bulk.Row(number, "a", "b") for number in range(1000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "_picture", decode)
+        decoded = bulk._decoded(rows, folder, FunctionScorer("brightness", brightness))
+        next(decoded)
+        decoded.close()
+
+    assert len(waiting) <= bulk.READ_AHEAD

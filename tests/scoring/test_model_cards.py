@@ -1,0 +1,63 @@
+from scoring.metrics import Estimate
+from scoring.model_cards import LIMITS, model_card
+
+MANIFEST = {
+    "kind": "hps",
+    "name": "HPS from ViT-L/14",
+    "is_synthetic": False,
+    "model": {"architecture": "ViT-L-14-quickgelu"},
+    "preprocessing": {"size": 224, "resize": "longest"},
+    "base": {"name": "OpenAI ViT-L/14", "sha256": "0123456789abcdef"},
+    "data_sha256": "d" * 64,
+    "train_choices": 20205,
+    "test_choices": 5000,
+    "config": {"preset": "paper"},
+    "seed": 7,
+}
+
+
+def estimate(name, value, reason=""):
+    interval = (None, None) if reason else (value - 0.01, value + 0.01)
+    return Estimate(name, value, *interval, n=5000, reason=reason).to_record()
+
+
+def test_a_card_tells_data_agreement_figures_limits_and_use():
+    metrics = {
+        "top_one": estimate("top-1 of n", 0.765),
+        "chance": estimate("chance", 0.261),
+        "human_ceiling": estimate("human ceiling", None, reason="nobody voted twice on one set"),
+        "verdict": "Better than base CLIP.",
+    }
+
+    card = model_card("hps-3", MANIFEST, metrics=metrics, data={"people": 2659, "votes": 25205})
+
+    lines = card.splitlines()
+    assert lines[:3] == ["# hps-3: HPS from ViT-L/14", "", "Better than base CLIP."]
+    assert [line for line in lines if line.startswith("## ")] == [
+        "## Model", "## Data", "## How far people agree", "## Measured on held-out prompts", "## Limits", "## Use",
+        "## How it was made",
+    ]  # fmt: skip
+    assert "- people: 2659" in lines
+    assert "- choices held out: 5000" in lines
+    assert "- images: 224 x 224 pixels, by the longest side, the rest black" in lines
+    assert "| top-1 of n | 0.7650 | 0.7550 to 0.7750 | 5000 choices |" in lines
+    assert "| top-1 of n, by chance | 0.2610 | 0.2510 to 0.2710 | 5000 choices |" in lines
+    assert "| human ceiling | - | nobody voted twice on one set | 5000 choices |" in lines
+    assert all(f"- {limit}" in lines for limit in LIMITS["hps"])
+    assert "--scorer hps-3" in card
+    assert "Synthetic" not in card
+
+
+def test_a_card_says_synthetic_and_what_is_not_known():
+    card = model_card("hps-1", {"kind": "hps", "name": "HPS v1", "is_synthetic": True}, metrics={})
+
+    assert "**Synthetic**" in card
+    assert "What it was trained on is not known to this site." in card
+    assert "Nothing was measured yet" in card
+
+
+def test_a_card_of_an_adapter_keeps_its_own_figures():
+    card = model_card("adapter-1", {"kind": "adapter", "name": "adapter"}, metrics={"mark": {"was_learnt": True}})
+
+    assert '"was_learnt": true' in card
+    assert "load_lora_weights" in card
