@@ -20,6 +20,8 @@ REFERENCE_LABEL_HEIGHT = 20
 WHISKER = 4
 AXIS_HEIGHT = 34
 
+# As a share, past a reference line.
+ROOM = 0.02
 # An axis narrower than this would tell nothing apart.
 LEAST_SPAN = 0.01
 
@@ -205,7 +207,9 @@ def interval_chart(
 ) -> IntervalChart:
     """Rows and reference lines on one axis that holds all of them; percentages start at 0, log-worths lie about it."""
     edges = [edge for row in intervals for edge in (row.low, row.high)]
-    edges += [edge for line in references for edge in (line.value, line.low, line.high) if edge is not None]
+    # A line at the very end of the axis would run through the figures that stand there.
+    room = ROOM if as_percent else 0.0
+    edges += [edge for line in references for edge in (line.value + room, line.low, line.high) if edge is not None]
     lowest, highest = (0.0, min(max(edges, default=1.0), 1.0)) if as_percent else (min(edges), max(edges))
     ticks = round_ticks(lowest, highest, at_most=6)
     start, end = ticks[0], ticks[-1]

@@ -71,6 +71,7 @@ class SettingsForm(forms.ModelForm):
             for name in ("candidates", "is_synthetic"):
                 self.fields[name].disabled = True
                 self.fields[name].help_text = _("A fact of the tasks that are there.")
+            self.fields["votes_per_task"].help_text = _("For tasks that come; those that are there keep their number.")
 
 
 class NewCampaignForm(SettingsForm):

@@ -287,8 +287,10 @@ def test_settings_change_but_not_the_facts_of_the_tasks(staff: Client) -> None:
     campaign = make_campaign(candidates=2)
     values = {name: value for name, value in filled().items() if name not in {"name", "slug"}}
 
+    shown = text_of(staff.get(page_of(campaign.slug, "campaign-settings")))
     staff.post(page_of(campaign.slug, "campaign-settings"), values | {"candidates": 4, "votes_per_task": 7})
 
+    assert "For tasks that come; those that are there keep their number." in shown
     campaign.refresh_from_db()
     assert (campaign.candidates, campaign.votes_per_task) == (2, 7)
 

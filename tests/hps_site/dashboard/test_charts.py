@@ -109,6 +109,12 @@ def test_interval_chart_places_rows_and_references_on_one_axis():
     assert (chart.top, chart.bottom, chart.height) == (40, 132, 166)
 
 
+def test_interval_chart_has_room_past_a_line_for_the_figures_at_the_end():
+    chart = interval_chart([Interval("a", 0.43, 0.39, 0.47, "43.0 %")], [Reference("no difference", 0.5)])
+
+    assert [tick.label for tick in chart.ticks][-2:] == ["50 %", "60 %"]
+
+
 def test_interval_chart_of_log_worths_has_both_signs():
     chart = interval_chart([Interval("a", -0.5, -0.9, -0.1, "")], [Reference("mean", 0)], as_percent=False)
 
