@@ -31,19 +31,21 @@ class LoginForm(AuthenticationForm):
 
 
 class VoteForm(forms.Form):
-    """One press of one button: `image` for a choice, `flag` with its reason, or `outcome` for the rest."""
+    """One press of one button: `image` for a choice, `flag` or `skip` with a reason, or `outcome` for the rest."""
 
     token = forms.UUIDField()
     key = forms.UUIDField()
     image = forms.UUIDField(required=False)
     flag = forms.CharField(required=False, max_length=200)
+    skip = forms.CharField(required=False, max_length=200)
     outcome = forms.ChoiceField(required=False, choices=Outcome.choices)
 
     def clean(self) -> dict[str, Any]:
         """The keyword arguments of `record_vote`, without who votes."""
         pressed = super().clean() or {}
-        image, flag = pressed.get("image"), pressed.get("flag", "")
-        outcome = Outcome.CHOICE if image else Outcome.FLAG if flag else pressed.get("outcome")
+        image, flag, skip = pressed.get("image"), pressed.get("flag", ""), pressed.get("skip", "")
+        said = {Outcome.CHOICE: image, Outcome.FLAG: flag, Outcome.SKIP: skip}
+        outcome = next((outcome for outcome, value in said.items() if value), pressed.get("outcome"))
         if not outcome:
             raise forms.ValidationError("Press one of the buttons.")
         return {
@@ -51,7 +53,7 @@ class VoteForm(forms.Form):
             "idempotency_key": pressed.get("key"),
             "outcome": outcome,
             "image": image,
-            "reason": flag,
+            "reason": flag or skip,
         }
 
 

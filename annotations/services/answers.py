@@ -24,6 +24,15 @@ class FlagReason(models.TextChoices):
     OTHER = "other", _("Something else")
 
 
+class SkipReason(models.TextChoices):
+    """The reasons for a skip that the voting screen offers; none needs to be given, and programs may give others."""
+
+    CANNOT_DECIDE = "cannot_decide", _("I cannot decide")
+    IMAGE_BROKEN = "image_broken", _("An image is broken")
+    OFFENSIVE = "offensive", _("Offensive or disturbing")
+    PROMPT_UNCLEAR = "prompt_unclear", _("The prompt makes no sense")
+
+
 class VoteRejected(VotingRefused):
     code = "vote_rejected"
 

@@ -14,7 +14,7 @@ from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, 
 from annotations.queries import people
 from annotations.queries import voting as queries
 from annotations.services import checks, participations
-from annotations.services.answers import Answer, FlagReason, VoteRejected, checked_answer
+from annotations.services.answers import Answer, FlagReason, SkipReason, VoteRejected, checked_answer
 from annotations.services.claims import (
     MAX_LIVE_CLAIMS,
     AnnotatorExcluded,
@@ -44,6 +44,7 @@ __all__ = [
     "KeyReused",
     "PlaceGivenBack",
     "RecordedVote",
+    "SkipReason",
     "UndoRefused",
     "VoteRejected",
     "VotingRefused",

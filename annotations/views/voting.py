@@ -86,6 +86,7 @@ def voting_context(
         "progress": progress,
         "last_vote": last_vote,
         "flag_reasons": voting.FlagReason.choices,
+        "skip_reasons": voting.SkipReason.choices,
         "key_actions": wording.key_actions(campaign),
         "screen": {
             "claims": [asdict(claim) for claim in claims],

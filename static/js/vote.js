@@ -20,6 +20,7 @@ const root = document.querySelector("[data-vote]");
 const screen = JSON.parse(document.getElementById("vote-screen").textContent);
 const { addresses, texts } = screen;
 const find = (name) => root.querySelector(`[data-${name}]`);
+const menus = [find("skip"), find("flag")];
 
 const post = makePost(find("form").elements.csrfmiddlewaretoken.value);
 const keys = new Keys();
@@ -93,9 +94,10 @@ function listen() {
   find("open-zoom").addEventListener("click", () => zoom.open());
   find("open-flicker").addEventListener("click", () => zoom.open({ isFlicker: true }));
   setInterval(keepClaims, (screen.lease_seconds * 1000) / 3);
-  const flag = find("flag");
-  flag.addEventListener("keydown", (event) => event.key === "Escape" && flag.open && toggleFlag(flag));
-  document.addEventListener("click", (event) => !flag.contains(event.target) && (flag.open = false));
+  for (const menu of menus) {
+    menu.addEventListener("keydown", (event) => event.key === "Escape" && menu.open && toggleMenu(menu));
+    document.addEventListener("click", (event) => !menu.contains(event.target) && (menu.open = false));
+  }
 }
 
 /** Every button of the form comes through here, pressed by mouse, finger, Enter or key. */
@@ -110,7 +112,7 @@ function onSubmit(event) {
   if (button === find("undo")) undo();
   else if (patience.holds(button)) says.toast(texts.too_early.replace("{n}", patience.secondsLeft));
   else if (button.name === "image") answer("choice", { image: button.value });
-  else if (button.name === "flag") answer("flag", { reason: button.value });
+  else if (["flag", "skip"].includes(button.name)) answer(button.name, { reason: button.value });
   else answer(button.value);
 }
 
@@ -124,7 +126,7 @@ async function answer(outcome, { image = null, reason = "" } = {}) {
   const mayAnswer = stage.isShown ? stage.shownMs >= BLIND_MS : stage.state === "failed" && !image;
   if (isBusy || !stage.card || !mayAnswer) return;
   isBusy = true;
-  find("flag").open = false;
+  for (const menu of menus) menu.open = false;
   const { card, shownMs, hiddenMs } = stage;
   const { token, is_practice: isPractice, images } = card.claim;
   const n = stage.numberOf(image);
@@ -277,24 +279,25 @@ async function undoLast() {
 function onKey(event) {
   const meaning = keys.meaningOf(event, { isPair: stage.buttons.length === 2 });
   if (!meaning || stage.state === "paused") return;
-  const flag = find("flag");
+  const open = menus.find((menu) => menu.open);
   const sides = stage.isMirrored ? { right: 0, left: 1 } : { left: 0, right: 1 };
   event.preventDefault();
-  if (flag.open && Number(meaning)) flag.querySelectorAll("button")[meaning - 1]?.click();
+  if (open && Number(meaning)) open.querySelectorAll(".menu__reasons [name]:not([name=outcome])")[meaning - 1]?.click();
   else if (Number(meaning)) stage.buttons[meaning - 1]?.click();
   else if (meaning in sides) stage.buttons.length === 2 && stage.buttons[sides[meaning]].click();
   else if (meaning === "help") help.open();
   else if (meaning === "undo") find("undo").click();
-  else if (meaning === "flag") toggleFlag(flag);
+  else if (meaning === "flag") toggleMenu(find("flag"));
+  else if (meaning === "skip" && open !== find("skip")) toggleMenu(find("skip"));
   else if (meaning === "zoom") zoom.open({ at: zoom.pointed, key: event });
   else if (meaning === "flicker") zoom.open({ at: zoom.pointed, isFlicker: true });
   else stage.form.querySelector(`[name="outcome"][value="${meaning}"]`)?.click();
 }
 
-function toggleFlag(flag) {
-  if (!flag.checkVisibility()) return;
-  flag.open = !flag.open;
-  flag.querySelector(flag.open ? "button" : "summary").focus();
+function toggleMenu(menu) {
+  if (!menu.checkVisibility()) return;
+  for (const other of menus) other.open = other === menu && !menu.open;
+  menu.querySelector(menu.open ? "button" : "summary").focus();
 }
 
 function onShown() {

@@ -15,6 +15,7 @@ TOKEN, KEY, IMAGE = uuid4(), uuid4(), uuid4()
         ({"image": str(IMAGE)}, "choice", IMAGE, ""),
         ({"outcome": "tie"}, "tie", None, ""),
         ({"outcome": "skip"}, "skip", None, ""),
+        ({"skip": "cannot_decide"}, "skip", None, "cannot_decide"),
         ({"flag": "offensive"}, "flag", None, "offensive"),
     ],
 )

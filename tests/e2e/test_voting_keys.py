@@ -39,12 +39,27 @@ def test_each_digit_chooses_its_image(opened: Opened, ada: User) -> None:
 def test_each_answer_has_its_keys(opened: Opened, ada: User) -> None:
     page = vote_page(opened, make_campaign(tasks=7, has_files=True), ada)
 
-    for key in ["t", "T", "0", "ArrowDown", "b", "s", "1"]:
+    for key in ["t", "T", "0", "ArrowDown", "b"]:
         press(page, key)
+    page.keyboard.press("s")
+    press(page, "s")
+    press(page, "1")
 
     votes = settled(page, 7)
     assert [vote.outcome for vote in votes] == ["tie", "tie", "tie", "tie", "all_bad", "skip", "choice"]
     assert {vote.client["input"] for vote in votes} == {"key"}
+
+
+def test_each_reason_of_a_skip_has_its_digit(opened: Opened, ada: User) -> None:
+    page = vote_page(opened, make_campaign(tasks=4, has_files=True), ada)
+
+    for key in "1234":
+        page.keyboard.press("s")
+        press(page, key)
+
+    assert [(vote.outcome, vote.reason) for vote in settled(page, 4)] == [
+        ("skip", "cannot_decide"), ("skip", "image_broken"), ("skip", "offensive"), ("skip", "prompt_unclear"),
+    ]  # fmt: skip
 
 
 def test_each_reason_of_a_flag_has_its_digit(opened: Opened, ada: User) -> None:
