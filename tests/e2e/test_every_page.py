@@ -82,7 +82,7 @@ def addresses(boss: User, files: Path) -> dict[str, str]:
         ("campaign-page campaign-settings campaign-instructions campaign-images campaign-clone preview", [draft.slug]),
         ("person pause exclude", [careless.public_id]),
         ("restore", [paused.public_id]),
-        ("quality gold dashboard:campaign", ["birds"]),
+        ("quality gold agreement dashboard:campaign", ["birds"]),
         ("run", [run.public_id]),
         ("version", [run.version.public_id]),
         ("annotations:campaign vote done", [open_to_all.slug]),

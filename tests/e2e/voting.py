@@ -48,6 +48,8 @@ class Windows:
 
     def close(self) -> None:
         for context in self.contexts:
+            for page in context.pages:
+                page.goto("about:blank")  # what is still loading ends here; a context that closes meanwhile may hang
             context.close()
 
     def _listen(self, text: str) -> None:
