@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, Page
+from playwright.sync_api import Error as PlaywrightError
 
 from annotations.models import Campaign, Slot, Task, Vote
 from annotations.queries import voting as queries
@@ -16,6 +17,15 @@ from tests.annotations.factories import make_campaign, make_task
 DESKTOP, PHONE, NARROWEST = (1280, 800), (390, 844), (320, 640)
 
 Opened = Callable[..., Page]
+
+
+def leave(page: Page) -> None:
+    """Ends what a page still loads: a window that is closed meanwhile may hang."""
+    try:
+        page.goto("about:blank")
+    except PlaywrightError:  # it was on its way to another page
+        page.wait_for_load_state()
+        page.goto("about:blank")
 
 
 class Windows:
@@ -49,7 +59,7 @@ class Windows:
     def close(self) -> None:
         for context in self.contexts:
             for page in context.pages:
-                page.goto("about:blank")  # what is still loading ends here; a context that closes meanwhile may hang
+                leave(page)
             context.close()
 
     def _listen(self, text: str) -> None:
