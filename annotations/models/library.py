@@ -112,7 +112,11 @@ class Image(models.Model):
     class Meta:
         verbose_name = _("image")
         verbose_name_plural = _("images")
-        indexes = [models.Index(fields=["sha256"], name="image_sha256")]
+        indexes = [
+            models.Index(fields=["sha256"], name="image_sha256"),
+            # Each claim asks which images are hidden.
+            models.Index(fields=["id"], name="image_hidden", condition=Q(is_hidden=True)),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["prompt", "generator", "sha256"],

@@ -11,6 +11,7 @@ from annotations.models import Campaign, Slot
 from annotations.queries.readiness import obstacles, readiness_of
 from annotations.services.instructions import Example, examples_of, write_version
 from annotations.services.leases import open_again
+from annotations.services.tasks import tell_planner
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ def start_campaign(*, campaign: Campaign, by: AbstractBaseUser | None = None) ->
         _lock(campaign)
         if not campaign.is_running and (found := obstacles(readiness_of(campaign))):
             raise UnableToChangeCampaign(f"{campaign}: {' '.join(check.advice for check in found)}")
+        tell_planner()
         return _change_state(campaign, Campaign.State.RUNNING, by=by)
 
 

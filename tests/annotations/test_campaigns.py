@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from django.db import connection
 
 from annotations.models import Campaign, Candidate, Slot
 from annotations.services.campaigns import (
@@ -39,6 +40,16 @@ def test_start_campaign_says_who_did_it(caplog: pytest.LogCaptureFixture) -> Non
         start_campaign(campaign=campaign, by=make_user("ada"))
 
     assert caplog.messages == ["campaign birds: draft -> running by ada"]
+
+
+def test_start_campaign_tells_the_planner_how_much_there_is_to_claim() -> None:
+    campaign = make_campaign(tasks=3, state=Campaign.State.DRAFT)
+
+    start_campaign(campaign=campaign)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE relname = %s", [Slot._meta.db_table])
+        assert cursor.fetchone() == (Slot.objects.count(),)
 
 
 def test_start_campaign_refuses_one_without_tasks() -> None:
