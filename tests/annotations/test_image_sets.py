@@ -7,7 +7,7 @@ import pytest
 
 from annotations.imports import containers, image_sets
 from annotations.imports.containers import open_archive, read_file
-from annotations.imports.image_sets import Imported, import_image_sets
+from annotations.imports.image_sets import BadRows, Imported, import_image_sets
 from annotations.imports.records import BadRecord, UnableToImport
 from annotations.models import Campaign, Generator, Image, ManifestRow, Prompt, Slot, Task
 from tests.annotations.factories import make_campaign, picture_bytes
@@ -140,6 +140,26 @@ def test_import_after_the_manifest_was_mended_forgets_what_was_bad() -> None:
     imported(campaign, files)
 
     assert not campaign.manifest_rows.exclude(problem="").exists()
+
+
+@pytest.mark.parametrize("bad", [{"pictures/1-birch.png": b"no picture"}, {"pictures/1-birch.png": None}])
+def test_import_after_a_file_was_mended_under_the_same_manifest_reads_it_anew(bad: dict[str, bytes | None]) -> None:
+    campaign, files = draft(), two_generators()
+    broken = {name: content for name, content in (files | bad).items() if content is not None}
+    with pytest.raises(BadRows):
+        imported(campaign, broken)
+
+    figures = imported(campaign, files)
+
+    assert figures == Imported(rows=4, images=4, prompts=2, tasks=2, bad_rows=0)
+
+
+def test_import_once_more_without_the_bad_rows_takes_the_rest() -> None:
+    campaign, files = draft(), two_generators() | {"pictures/1-birch.png": b"no picture"}
+    with pytest.raises(BadRows):
+        imported(campaign, files)
+
+    assert imported(campaign, files, skips_bad=True) == Imported(rows=4, images=3, prompts=2, tasks=1, bad_rows=1)
 
 
 def test_import_that_was_stopped_goes_on_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -16,6 +17,7 @@ from annotations.services.sources import Dealt, Pairing, Progress, deal_as_in, d
 from annotations.services.uploads import STALE_AFTER, open_upload, remove_upload
 from worker.models import Run, RunQuerySet
 from worker.services.execution import Reporter, RunStopped
+from worker.services.runs import OpenedRun, UnableToRetryRun, open_run
 
 
 class UnableToRunImport(ValueError):
@@ -43,6 +45,19 @@ def perform_import(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, An
     if source not in SOURCES:
         raise UnableToRunImport(f"An import comes from one of {', '.join(SOURCES)}, not from {source!r}.")
     return SOURCES[source](run.campaign, run.config, progress_of(reporter))
+
+
+def import_without_bad_rows(*, run: Run, by: User | None = None) -> OpenedRun:
+    """Open an import like one that failed for bad rows, which leaves them out.
+
+    Raises:
+        UnableToRetryRun: the run did not fail for bad rows.
+    """
+    if not run.failed_for_bad_rows:
+        raise UnableToRetryRun("Only an import that failed for bad rows can be started again without them.")
+    return open_run(
+        kind=run.kind, preset=run.preset, config={**run.config, "skips_bad": True}, campaign=run.campaign, by=by
+    )
 
 
 def progress_of(reporter: Reporter) -> Progress:
