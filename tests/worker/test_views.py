@@ -1,6 +1,7 @@
 """The pages of runs and model versions."""
 
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,19 @@ def test_run_that_failed_says_why_and_can_be_tried_again(staff: Client) -> None:
     again = Run.objects.latest("id")
     assert "The disk is full." in page
     assert (again.state, again.preset, response.headers["Location"]) == ("queued", "tiny", again.get_absolute_url())
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [("en", "26 Nov 2026, 14:05"), ("fr", "26/11/2026 14:05"), ("hi", "26 नव 2026, 14:05")],
+)
+def test_run_writes_times_as_the_language_does_and_never_as_americans(staff: Client, language: str, shown: str) -> None:
+    run = make_failed()
+    Run.objects.update(created_at=datetime(2026, 11, 26, 14, 5, tzinfo=UTC))
+
+    page = staff.get(run.get_absolute_url(), HTTP_ACCEPT_LANGUAGE=language).content.decode()
+
+    assert f">{shown}</time>" in page
 
 
 AGAIN, WITHOUT, MENDED = "Try again", "Import without the bad rows", "Upload a mended file"
