@@ -73,7 +73,9 @@ class SettingsForm(forms.ModelForm):
             for name in ("candidates", "is_synthetic"):
                 self.fields[name].disabled = True
                 self.fields[name].help_text = _("A fact of the tasks that are there.")
-            self.fields["votes_per_task"].help_text = _("For tasks that come; those that are there keep their number.")
+            self.fields["votes_per_task"].help_text = _(
+                "More: every task is asked about again, finished ones too. Fewer: votes that are given stay."
+            )
 
 
 class NewCampaignForm(SettingsForm):

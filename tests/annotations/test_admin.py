@@ -265,6 +265,14 @@ def test_a_new_campaign_is_a_draft_of_its_maker(admin: Client) -> None:
     assert (campaign.state, campaign.created_by and campaign.created_by.username) == ("draft", "Ada")
 
 
+def test_more_votes_per_task_are_asked_for_from_the_admin_too(admin: Client) -> None:
+    campaign = make_campaign(tasks=2, votes_per_task=1, slug="piers")
+
+    admin.post(change_url(campaign), campaign_form(candidates=2, votes_per_task=4))
+
+    assert campaign.slots.count() == 8
+
+
 @pytest.mark.parametrize(
     ("changes", "version"),
     [({}, 1), ({"name": "Bridges"}, 1), ({"instructions": "Look twice."}, 2), ({"question": "Which is best?"}, 2)],

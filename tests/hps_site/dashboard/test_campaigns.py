@@ -351,9 +351,9 @@ def test_settings_change_but_not_the_facts_of_the_tasks(staff: Client) -> None:
     shown = text_of(staff.get(page_of(campaign.slug, "campaign-settings")))
     staff.post(page_of(campaign.slug, "campaign-settings"), values | {"candidates": 4, "votes_per_task": 7})
 
-    assert "For tasks that come; those that are there keep their number." in shown
+    assert "More: every task is asked about again, finished ones too." in shown
     campaign.refresh_from_db()
-    assert (campaign.candidates, campaign.votes_per_task) == (2, 7)
+    assert (campaign.candidates, campaign.votes_per_task, campaign.slots.count()) == (2, 7, 21)
 
 
 def test_settings_that_are_wrong_are_told_above_the_form(staff: Client) -> None:
