@@ -1,12 +1,13 @@
 """Images that a manifest describes: all or nothing, bad rows named, gone on with where it stopped."""
 
+import gzip
 import io
 from typing import Any
 
 import pytest
 
 from annotations.imports import containers, image_sets
-from annotations.imports.containers import open_archive, read_file
+from annotations.imports.containers import open_archive, read_file, without_gzip
 from annotations.imports.image_sets import BadRows, Imported, import_image_sets
 from annotations.imports.records import BadRecord, UnableToImport
 from annotations.models import Campaign, Generator, Image, ManifestRow, Prompt, Slot, Task
@@ -54,6 +55,48 @@ def test_import_reads_a_tar_with_its_only_folder_as_it_reads_a_zip() -> None:
     import_image_sets(campaign=campaign, container=open_archive("set.tar", io.BytesIO(tar_of(files))), progress=silent)
 
     assert shown(campaign) == [("prompt 0", ["alder", "birch"]), ("prompt 1", ["alder", "birch"])]
+
+
+def test_import_reads_a_gzipped_tar_in_any_order() -> None:
+    files = dict(sorted(two_generators().items(), reverse=True))
+    campaign = draft()
+
+    with without_gzip("set.tar.gz", io.BytesIO(gzip.compress(tar_of(files)))) as file:
+        import_image_sets(campaign=campaign, container=open_archive("set.tar.gz", file), progress=silent)
+
+    assert shown(campaign) == [("prompt 0", ["alder", "birch"]), ("prompt 1", ["alder", "birch"])]
+
+
+def test_without_gzip_leaves_other_files_as_they_are() -> None:
+    sent = io.BytesIO(zip_of({"a": b"a"}))
+
+    with without_gzip("set.zip", sent) as file:
+        assert (file, file.tell()) == (sent, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(bytes(3 * 2**20)), "unpacks to more than 2 times its size"),
+        (gzip.compress(picture_bytes())[:-9], "set.tar.gz cannot be unpacked"),
+        (b"\x1f\x8b and no gzip at all", "set.tar.gz cannot be unpacked"),
+        (gzip.compress(b"x") + b"\x1f\x8b\x08 and more", "set.tar.gz cannot be unpacked"),
+    ],
+)
+def test_without_gzip_refuses_what_bursts_and_what_is_broken(
+    content: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "MAX_GROWTH", 2)
+
+    with pytest.raises(UnableToImport, match=words), without_gzip("set.tar.gz", io.BytesIO(content)):
+        pass
+
+
+def test_without_gzip_leaves_room_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "FREE_BYTES", 2**80)
+
+    with pytest.raises(UnableToImport, match="more than the disk"), without_gzip("x", io.BytesIO(gzip.compress(b"x"))):
+        pass
 
 
 def test_import_keeps_the_sets_that_rows_name() -> None:
@@ -210,7 +253,7 @@ def test_import_of_many_rows_takes_statements_by_batches_not_by_rows(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "images.zip is no ZIP and no uncompressed TAR file that can be read"),
+        (b"", "images.zip is no ZIP and no TAR file that can be read"),
         (b"PK\x03\x04 and then nothing", "images.zip is no ZIP"),
         (zip_of({"manifest.csv": b"file,prompt\n"})[:-30], "images.zip is no ZIP"),
         (b"no archive at all, but long enough for a header" * 20, "images.zip is no ZIP"),

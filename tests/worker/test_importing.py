@@ -1,5 +1,6 @@
 """Imports as runs: from an upload, a bucket, the library; stopped, resumed, refused with what to do."""
 
+import gzip
 import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
@@ -43,7 +44,11 @@ def executed(config: dict[str, Any], campaign: Campaign | None = None, **options
     return run
 
 
-@pytest.mark.parametrize("packed", [zip_of, tar_of])
+def tar_gz_of(files: dict[str, bytes]) -> bytes:
+    return gzip.compress(tar_of(files))
+
+
+@pytest.mark.parametrize("packed", [zip_of, tar_of, tar_gz_of])
 def test_an_upload_becomes_tasks_and_makes_room_again(packed: Any) -> None:
     campaign, upload = make_campaign(tasks=0), sent(packed(two_generators()))
 

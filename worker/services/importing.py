@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from annotations.imports.containers import Container, open_archive, open_prefix
+from annotations.imports.containers import Container, open_archive, open_prefix, without_gzip
 from annotations.imports.image_sets import import_image_sets
 from annotations.models import Campaign, Upload
 from annotations.services.sources import Dealt, Pairing, Progress, deal_as_in, deal_from_library, selection_of
@@ -79,7 +79,7 @@ def progress_of(reporter: Reporter) -> Progress:
 def from_upload(campaign: Campaign, config: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """What a person sent; its parts stay until `remove_read_uploads` finds that the run succeeded."""
     upload = _upload(config.get("upload"))
-    with open_upload(upload) as file:
+    with open_upload(upload) as sent, without_gzip(upload.name, sent) as file:
         return _from_container(campaign, open_archive(upload.name, file), config, progress)
 
 
