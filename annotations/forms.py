@@ -6,8 +6,37 @@ from django import forms
 from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop, ngettext_lazy
 
 from annotations.models import Demographics, Outcome
+
+# What Django says where people register, and has not translated into each of our languages. Named here, the texts come
+# into our catalogues, which go before Django's own.
+SAID_BY_DJANGO = (
+    gettext_noop("Enter the same password as before, for verification."),
+    gettext_noop("Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters."),
+    gettext_noop("The password is too similar to the %(verbose_name)s."),
+    gettext_noop("The two password fields didn’t match."),
+    gettext_noop("This password is entirely numeric."),
+    gettext_noop("This password is too common."),
+    gettext_noop("Your password can’t be a commonly used password."),
+    gettext_noop("Your password can’t be entirely numeric."),
+    gettext_noop("Your password can’t be too similar to your other personal information."),
+)
+COUNTED_BY_DJANGO = (
+    ngettext_lazy(
+        "Ensure this value has at most %(limit_value)d character (it has %(show_value)d).",
+        "Ensure this value has at most %(limit_value)d characters (it has %(show_value)d).",
+    ),
+    ngettext_lazy(
+        "This password is too short. It must contain at least %d character.",
+        "This password is too short. It must contain at least %d characters.",
+    ),
+    ngettext_lazy(
+        "Your password must contain at least %(min_length)d character.",
+        "Your password must contain at least %(min_length)d characters.",
+    ),
+)
 
 
 class RegistrationForm(UserCreationForm):

@@ -91,6 +91,9 @@ LANGUAGES = [
     ("ar", _("Arabic")),
 ]
 LOCALE_PATHS = [BASE_DIR / "annotations" / "locale"]
+FORMAT_MODULE_PATH = "hps_site.formats"
+# For languages without a form of their own.
+DATETIME_FORMAT = SHORT_DATETIME_FORMAT = "j M Y, H:i"
 TIME_ZONE = "UTC"
 
 REST_FRAMEWORK = {

@@ -8,6 +8,8 @@ from pathlib import Path
 import polib
 import pytest
 from django.conf import settings
+from django.test import Client
+from django.urls import reverse
 from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +28,7 @@ SOURCES = [
     "annotations/models/people.py",
 ]
 STAFF_ONLY = {"corruptions.py", "sources.py"}
-CALLS = {"_", "_now", "gettext", "gettext_lazy", "pgettext", "ngettext", "npgettext"}
+CALLS = {"_", "_now", "gettext", "gettext_lazy", "gettext_noop", "pgettext", "ngettext", "ngettext_lazy", "npgettext"}
 CALL_IN_TEMPLATE = re.compile(
     r"""\b(?:gettext|ngettext|pgettext|npgettext|_)\((?:[^()"']|"[^"]*"|'(?:[^'\\]|\\.)*')*\)"""
 )
@@ -102,3 +104,30 @@ def test_the_compiled_catalogue_is_that_of_the_text(language: str) -> None:
 
 def test_every_language_with_a_catalogue_is_offered() -> None:
     assert {folder.name for folder in LOCALE.iterdir()} == {FOLDERS[language] for language in LANGUAGES}
+
+
+def texts_on(page: str) -> set[str]:
+    """What stands between the tags of a page, its head and foot apart."""
+    [main] = re.findall("<main[^>]*>(.*)</main>", page, re.DOTALL)
+    return {text.strip() for text in re.split("<[^>]+>", main)}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"username": "ada!", "password1": "1", "password2": "2"},
+        {"username": "adalovelace", "password1": "adalovelace", "password2": "adalovelace"},
+        {"username": "a" * 151, "password1": "12345678", "password2": "12345678"},
+    ],
+)
+def test_registering_says_nothing_in_english(client: Client, language: str, sent: dict[str, str]) -> None:
+    english, other = (
+        texts_on(client.post(reverse("annotations:register"), sent, headers={"accept-language": code}).content.decode())
+        for code in ("en", language)
+    )
+
+    assert len(english) > 5
+    assert {text for text in english & other if re.search("[a-z]{3}", text)} == set()

@@ -120,6 +120,18 @@ class Run(models.Model):
     def is_active(self) -> bool:
         return self.state in self.ACTIVE
 
+    @property
+    def failed_for_bad_rows(self) -> bool:
+        """Whether leaving the bad rows of a manifest out would have let this import through."""
+        return self.error_code == "bad_rows"
+
+    @property
+    def may_go_another_way(self) -> bool:
+        """Whether the same once more may end otherwise: a file that was read and refused is refused again."""
+        was_refused = self.error_code in {"bad_rows", "unable_to_import", "upload_incomplete", "unable_to_run_import"}
+        is_of_an_upload = self.kind == self.Kind.IMPORT and self.config.get("source") == "upload"
+        return self.state in {self.State.FAILED, self.State.CANCELLED} and not (was_refused and is_of_an_upload)
+
 
 class RunEvent(models.Model):
     """One line of a run's log, or one point of its curves."""

@@ -29,6 +29,7 @@ from worker.models import ModelVersion, Run
 from worker.queries import Curve
 from worker.services import runs as run_services
 from worker.services import versions as version_services
+from worker.services.importing import import_without_bad_rows
 from worker.services.runs import OpenedRun, UnableToCancelRun, UnableToOpenRun, UnableToRetryRun, UnknownPreset
 from worker.services.versions import NothingToRollBackTo, VersionRejected
 
@@ -178,9 +179,10 @@ def open_run(request: HttpRequest) -> HttpResponse:
 @staff_only
 @permission_required("worker.add_run", raise_exception=True)
 def retry_run(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    """Start a run that failed once more, as a new one."""
+    """Start a run that failed once more, as a new one; an import without its bad rows where that is asked for."""
     found = _run_or_404(public_id)
-    return _go_to_opened(request, lambda: run_services.retry_run(run=found, by=_person(request)))
+    retry = import_without_bad_rows if request.POST.get("without") == "bad_rows" else run_services.retry_run
+    return _go_to_opened(request, lambda: retry(run=found, by=_person(request)))
 
 
 @require_POST

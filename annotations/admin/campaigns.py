@@ -23,6 +23,7 @@ from annotations.models import (
 from annotations.queries import voting as queries
 from annotations.services.campaigns import UnableToChangeCampaign, close_campaign, pause_campaign, start_campaign
 from annotations.services.instructions import revise_instructions, write_version
+from annotations.services.wanted_votes import settle_slots
 
 
 class InviteInline(admin.TabularInline):
@@ -94,6 +95,8 @@ class CampaignAdmin(KeptAdmin):
         wording = Campaign.objects.get(pk=obj.pk)
         obj.question, obj.instructions = wording.question, wording.instructions
         super().save_model(request, obj, form, change)
+        if "votes_per_task" in form.changed_data:
+            settle_slots(campaign=obj)
         revise_instructions(campaign=obj, question=question, text=text, by=request.user)
 
     @admin.display(description=_("tasks"), ordering="task_count")

@@ -45,6 +45,10 @@ class AnnotatorAdmin(KeptAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def has_change_permission(self, request: HttpRequest, obj: Annotator | None = None) -> bool:
+        """Of people in the list, for its action; the page of one holds nothing to change, and no button that saves."""
+        return obj is None and super().has_change_permission(request)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Annotator]:
         standing = Vote.objects.standing()
         return (

@@ -4,21 +4,27 @@ Names in them are looked up and never become paths, so none leads out. Only what
 more than may be taken.
 """
 
+import gzip
 import io
+import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryFile, gettempdir
 from typing import Any, BinaryIO, Protocol
 
 from django.conf import settings
 
+from annotations.imports.archives import FREE_BYTES, MAX_GROWTH
 from annotations.imports.records import BadRecord, UnableToImport
 from annotations.services.image_files import MAX_BYTES
 
 MAX_FILES = 500_000
 MAX_MANIFEST_BYTES = 2**30
+GZIP = b"\x1f\x8b"
 IS_ENCRYPTED = 0x1
 READABLE_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 # How a broken archive shows itself when it is read.
@@ -87,6 +93,39 @@ def open_manifest(container: Container, name: str) -> BinaryIO:
         raise UnableToImport(f"{name} cannot be read from {container.label}: {error}.") from error
 
 
+@contextmanager
+def without_gzip(label: str, file: BinaryIO) -> Iterator[BinaryIO]:
+    """What a gzipped file holds, in a temporary file of this machine; any other file as it is.
+
+    Images are asked for in the order of the manifest, and in a gzipped stream there is no way but from its beginning.
+
+    Raises:
+        UnableToImport: it is damaged, was made to burst, or doesn't fit on the disk.
+    """
+    is_gzipped = file.read(2) == GZIP
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if not is_gzipped:
+        yield file
+        return
+    with TemporaryFile() as unpacked:
+        limit = min(shutil.disk_usage(gettempdir()).free - FREE_BYTES, max(size, 2**20) * MAX_GROWTH)
+        try:
+            with gzip.open(file) as packed:
+                while piece := packed.read(2**20):
+                    limit -= len(piece)
+                    if limit < 0:
+                        raise UnableToImport(
+                            f"{label} unpacks to more than {MAX_GROWTH} times its size, or to more than the disk of "
+                            "the worker holds; pack the folder as an uncompressed TAR."
+                        )
+                    unpacked.write(piece)
+        except (*BROKEN, gzip.BadGzipFile) as error:
+            raise UnableToImport(f"{label} cannot be unpacked: {error}. Pack the folder again.") from error
+        unpacked.seek(0)
+        yield unpacked
+
+
 def open_archive(label: str, file: BinaryIO) -> Archive:
     """The files in a ZIP or an uncompressed TAR file, told apart by their content.
 
@@ -100,7 +139,7 @@ def open_archive(label: str, file: BinaryIO) -> Archive:
         return of_tar(label, file)
     except BROKEN as error:
         raise UnableToImport(
-            f"{label} is no ZIP and no uncompressed TAR file that can be read: {error}. Pack the folder again."
+            f"{label} is no ZIP and no TAR file that can be read: {error}. Pack the folder again."
         ) from error
 
 

@@ -38,6 +38,10 @@ SETS_AT_ONCE = 500
 NAMED_PROBLEMS = 3
 
 
+class BadRows(UnableToImport):
+    """Rows of the manifest are bad, and none shall be left out."""
+
+
 @dataclass(frozen=True)
 class Imported:
     """What an import came to."""
@@ -72,7 +76,8 @@ def import_image_sets(
         progress: told of every step; it may raise to stop, and a later call goes on.
 
     Raises:
-        UnableToImport: the manifest won't do, or rows are bad and none shall be skipped. No task is made then.
+        UnableToImport: the manifest won't do. No task is made then.
+        BadRows: some are bad and none shall be skipped. No task is made then either.
     """
     reading = _Reading(campaign=campaign, container=container, progress=progress)
     reading.look_at_rows()
@@ -107,8 +112,8 @@ class _Reading:
 
     def look_at_rows(self) -> None:
         """The dry look: every row is written down, with what is wrong with it; no image is opened."""
-        # What an earlier manifest left unread, and what was wrong with it, is of no more interest.
-        ManifestRow.objects.filter(campaign=self.campaign, image=None).exclude(source=self.source).delete()
+        # What was left unread and what was bad is looked at anew: the manifest or the files may have been mended.
+        ManifestRow.objects.filter(campaign=self.campaign, image=None).delete()
         seen = 0
         with open_manifest(self.container, self.name) as file:
             looked_at = (self._looked_at(raw) for raw in raw_rows(self.name, file))
@@ -121,19 +126,17 @@ class _Reading:
 
     def check_sets(self) -> None:
         """Mark the rows of prompts and sets that have not as many images as a task shows."""
-        if self.rows.exclude(image=None).exists():
-            return  # this reading goes on with what was looked at before
         size = self.campaign.candidates
         good = self.rows.filter(problem="")
         in_sets = good.exclude(group="").order_by().values("prompt_hash", "group").annotate(n=Count("pk"))
         for bad in in_sets.exclude(n=size).iterator():
             said = f"set: '{bad['group']}' has {bad['n']} images; a task of the campaign shows {size}"
-            good.filter(prompt_hash=bad["prompt_hash"], group=bad["group"]).update(problem=said)
+            good.filter(prompt_hash=bad["prompt_hash"], group=bad["group"], image=None).update(problem=said)
         of_prompts = good.filter(group="").order_by().values("prompt_hash").annotate(n=Count("pk"))
         for few in of_prompts.filter(n__lt=size).iterator():
             images = "image" if few["n"] == 1 else "images"
             said = f"prompt: it has {few['n']} {images}; a task of the campaign shows {size}"
-            good.filter(prompt_hash=few["prompt_hash"], group="").update(problem=said)
+            good.filter(prompt_hash=few["prompt_hash"], group="", image=None).update(problem=said)
 
     def stop_if_bad(self, *, skips_bad: bool) -> None:
         """Go on only with a manifest whose rows are good, or whose bad ones shall be left out."""
@@ -144,7 +147,7 @@ class _Reading:
         first = "; ".join(f"{self.name}, row {row.number}, {row.problem}" for row in bad[:NAMED_PROBLEMS])
         rest = f"; and {count - NAMED_PROBLEMS} more" if count > NAMED_PROBLEMS else ""
         are = "1 row is" if count == 1 else f"{count} rows are"
-        raise UnableToImport(
+        raise BadRows(
             f"{are} bad, and no task was made: {first}{rest}. Mend them and import again, or leave bad rows out."
         )
 

@@ -27,6 +27,9 @@ TELLING_CHECKS = 5
 # A habit of place must be seen (corrected for the number of people) and be worth speaking of.
 PLACE_LEVEL, PLACE_LEAST = 0.01, 0.1
 
+# Evidence beyond this is told in the same words; its exponential is a number that a float still holds.
+LARGEST_EVIDENCE = 20.0
+
 # Habits are judged from so many votes on.
 VOTES_TO_JUDGE = 20
 MANY_TOO_FAST, MOSTLY, USUALLY_FEW = 0.2, 0.5, 0.25
@@ -207,9 +210,9 @@ def _hits(estimate: Estimate) -> int:
 
 
 def _rounded(evidence: float) -> str:
-    """A ratio in words that a person can read: two leading digits, or more than a million."""
-    ratio = math.exp(min(evidence, math.log(1e6)))
-    return _("a million or more") if ratio >= 1e6 else f"{float(f'{ratio:.1e}'):,.0f}"
+    """A ratio in words that a person can read: two leading digits, or a million and more."""
+    ratio = float(f"{math.exp(min(evidence, LARGEST_EVIDENCE)):.1e}")
+    return _("a million or more") if ratio >= 1e6 else f"{ratio:,.0f}"
 
 
 def _percents(estimate: Estimate) -> dict[str, int]:

@@ -191,9 +191,11 @@ def visible_images() -> QuerySet[Image]:
 
 
 def open_examples() -> QuerySet[Image]:
-    """The visible images in the instructions of campaigns that anyone may read, logged in or not."""
+    """The visible images in the instructions of campaigns that visitors may read: open ones, and those of a panel."""
+    is_open = Q(instructions__campaign__access=Campaign.Access.OPEN)
+    is_of_a_panel = Q(instructions__campaign__recruitments__is_active=True)
     shown = InstructionsExample.objects.filter(
-        instructions__campaign__access=Campaign.Access.OPEN,
+        is_open | is_of_a_panel,
         instructions__number=F("instructions__campaign__instructions_version"),
     ).exclude(instructions__campaign__state=Campaign.State.DRAFT)
     return visible_images().filter(pk__in=shown.values("image"))

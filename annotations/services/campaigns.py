@@ -12,6 +12,7 @@ from annotations.queries.readiness import obstacles, readiness_of
 from annotations.services.instructions import Example, examples_of, write_version
 from annotations.services.leases import open_again
 from annotations.services.tasks import tell_planner
+from annotations.services.wanted_votes import settle_slots
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +126,8 @@ def close_campaign(*, campaign: Campaign, by: AbstractBaseUser | None = None) ->
 def change_settings(*, campaign: Campaign, settings: Mapping[str, Any]) -> Campaign:
     """Other settings from now on; the wording has a way of its own, `revise_instructions`.
 
+    Another number of votes per task holds for the tasks that are there as well, see `settle_slots`.
+
     Raises:
         UnableToChangeCampaign: a fact of the tasks would be changed.
         ValueError: a setting that is not changed here.
@@ -140,6 +143,8 @@ def change_settings(*, campaign: Campaign, settings: Mapping[str, Any]) -> Campa
         for name, value in changed.items():
             setattr(campaign, name, value)
         campaign.save(update_fields=list(changed))
+        if "votes_per_task" in changed:
+            settle_slots(campaign=campaign)
     return campaign
 
 

@@ -99,6 +99,19 @@ def enter(*, recruitment: Recruitment, arrival: Arrival) -> Participation:
         return part
 
 
+def check_welcome(recruitment: Recruitment) -> None:
+    """Raise what keeps a recruitment from letting anybody new in; changes nothing.
+
+    A place counts as free here that `enter` would give back before it gives it away.
+
+    Raises:
+        RecruitmentOver, CampaignOver, NoPlaceLeft: with what to tell the person.
+    """
+    check_open(recruitment)
+    if recruitment.places is not None:
+        _check_places(recruitment, queries.places_taken(recruitment) - _abandoned(recruitment).count())
+
+
 def check_open(recruitment: Recruitment) -> None:
     """Raise what keeps a recruitment from letting anybody new in, places apart."""
     if not recruitment.is_active:
@@ -181,7 +194,11 @@ def _take_place(recruitment: Recruitment) -> None:
     if recruitment.places is None:
         return
     _give_back_in(recruitment)
-    if queries.places_taken(recruitment) >= recruitment.places:
+    _check_places(recruitment, queries.places_taken(recruitment))
+
+
+def _check_places(recruitment: Recruitment, taken: int) -> None:
+    if recruitment.places is not None and taken >= recruitment.places:
         raise NoPlaceLeft(_("All places of this study are taken at the moment. Please return yours there."))
 
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Campaign, Generator, Image, Prompt, Task
 from annotations.queries.voting import visible_images
+from annotations.services.instructions import SOURCE as INSTRUCTIONS
 from annotations.services.tasks import CandidateSet, create_tasks
 
 PROMPTS_AT_ONCE = 200
@@ -91,8 +92,11 @@ def selection_of(config: Mapping[str, Any]) -> Selection:
 
 
 def matching_images(selection: Selection) -> QuerySet[Image]:
-    """The images that annotators may be shown and the selection means; never the spoilt copies of gold tasks."""
-    images = visible_images().filter(corrupted_from=None)
+    """The images that annotators may be shown and the selection means.
+
+    Never the spoilt copies of gold tasks, nor the pictures in instructions.
+    """
+    images = visible_images().filter(corrupted_from=None).exclude(prompt__source=INSTRUCTIONS)
     if selection.generators:
         images = images.filter(generator__name__in=selection.generators)
     if selection.tag:

@@ -54,8 +54,9 @@ def create_tasks(
             )
         if any(image.is_hidden for image in candidates.images):
             raise UnableToCreateTasks(f"Set {number} holds an image that is hidden from annotators.")
-    wanted = campaign.votes_per_task if votes is None else votes
     tasks, new = record_tasks(campaign=campaign, sets=sets, purpose=purpose)
+    # Read now, under the lock: who makes many tasks holds a campaign that may have changed its mind meanwhile.
+    wanted = Campaign.objects.values_list("votes_per_task", flat=True).get(pk=campaign.pk) if votes is None else votes
     slots = (
         Slot(campaign=campaign, task=task, number=number, sort_key=place, matchup=task.matchup)
         for number in range(wanted)

@@ -45,6 +45,7 @@ def recruit(request: HttpRequest, slug: str, code: str) -> HttpResponse:
     try:
         arrival = recruiting.read_arrival(recruitment=recruitment, given=request.GET)
         if arrival.is_preview:
+            recruiting.check_welcome(recruitment)
             return render(request, "annotations/recruit.html", {**context, "is_preview": True})
         if request.method == "POST":
             annotator = recruiting.enter(recruitment=recruitment, arrival=arrival).annotator
@@ -52,12 +53,11 @@ def recruit(request: HttpRequest, slug: str, code: str) -> HttpResponse:
             return redirect(next_step(annotator, recruitment.campaign))
         part = recruiting.part_of_person(recruitment=recruitment, person=arrival.person)
         if part is None or part.state == Participation.State.RETURNED:
-            recruiting.check_open(recruitment)
+            recruiting.check_welcome(recruitment)
         elif part.annotator == queries.annotator_of(request.user):
             return redirect(next_step(part.annotator, recruitment.campaign))
     except UnableToJoin as problem:
-        status = 400 if isinstance(problem, recruiting.IdsRejected) else 410
-        return render(request, "annotations/recruit.html", {**context, "problem": problem}, status=status)
+        return render(request, "annotations/recruit.html", {**context, "problem": problem}, status=_status_of(problem))
     return render(request, "annotations/recruit.html", context)
 
 
@@ -78,11 +78,15 @@ def mturk_frame(request: HttpRequest, slug: str, code: str) -> HttpResponse:
     context: dict[str, Any] = {"recruitment": recruitment, "campaign": recruitment.campaign}
     try:
         arrival = recruiting.read_arrival(recruitment=recruitment, given=request.GET)
+        part = None
+        if not arrival.is_preview:
+            part = recruiting.part_of_person(recruitment=recruitment, person=arrival.person)
+        if part is None or part.state == Participation.State.RETURNED:
+            recruiting.check_welcome(recruitment)
     except UnableToJoin as problem:
-        return render(request, "annotations/mturk.html", {**context, "problem": problem}, status=400)
+        return render(request, "annotations/mturk.html", {**context, "problem": problem}, status=_status_of(problem))
     if arrival.is_preview:
         return render(request, "annotations/mturk.html", {**context, "is_preview": True})
-    part = recruiting.part_of_person(recruitment=recruitment, person=arrival.person)
     ids = {name: request.GET[name] for name in recruitment.parameters}
     context |= {
         "link": f"{settings.SITE_URL}{recruitment.get_absolute_url()}?{urlencode(ids)}",
@@ -91,6 +95,11 @@ def mturk_frame(request: HttpRequest, slug: str, code: str) -> HttpResponse:
         "submit_address": recruiting.mturk_submit_address(request.GET.get("turkSubmitTo", "")),
     }
     return render(request, "annotations/mturk.html", context)
+
+
+def _status_of(problem: UnableToJoin) -> int:
+    """Of a page that lets nobody in: the address is wrong, or there is nothing here any longer."""
+    return 400 if isinstance(problem, recruiting.IdsRejected) else 410
 
 
 def _recruitment(slug: str, code: str) -> Recruitment:

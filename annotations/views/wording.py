@@ -16,6 +16,9 @@ class WayOn:
     label: str
     address: str
 
+    may_pass: bool = True
+    """Whether what stands in the way may be gone the next time, without this person doing anything."""
+
 
 def ways_on(campaign: Campaign) -> dict[str, WayOn]:
     """By the code of the refusal; "refused" stands for all others."""
@@ -23,7 +26,7 @@ def ways_on(campaign: Campaign) -> dict[str, WayOn]:
     entry = campaign.get_absolute_url()
     return {
         "consent_needed": WayOn(_("One thing before you go on"), _("Read and agree"), f"{entry}consent/"),
-        "cap_reached": WayOn(_("That is all we ask of one person"), _("See how it went"), done),
+        "cap_reached": WayOn(_("That is all we ask of one person"), _("See how it went"), done, may_pass=False),
         "campaign_not_running": WayOn(_("The campaign is resting"), _("Other campaigns"), home),
         "annotator_paused": WayOn(_("Your voting is paused"), _("Other campaigns"), home),
         "annotator_excluded": WayOn(_("You can no longer vote here"), _("Back to the start"), home),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, cast
+from uuid import UUID
 
 from django import forms
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.db import models
 from django.db.models import Exists, OuterRef
+from django.http import QueryDict
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
@@ -71,7 +73,9 @@ class SettingsForm(forms.ModelForm):
             for name in ("candidates", "is_synthetic"):
                 self.fields[name].disabled = True
                 self.fields[name].help_text = _("A fact of the tasks that are there.")
-            self.fields["votes_per_task"].help_text = _("For tasks that come; those that are there keep their number.")
+            self.fields["votes_per_task"].help_text = _(
+                "More: every task is asked about again, finished ones too. Fewer: votes that are given stay."
+            )
 
 
 class NewCampaignForm(SettingsForm):
@@ -282,6 +286,29 @@ class ExampleForm(forms.Form):
             raise forms.ValidationError(_("It is refused: %(reason)s.") % {"reason": error.reason}) from error
         file.seek(0)
         return file
+
+    @property
+    def picture(self) -> UUID | None:
+        """The id of the picture that is there: one of the present version, or one that was kept."""
+        if not self.is_bound:
+            return cast(UUID | None, self.initial.get("image"))
+        image = self.cleaned_data.get("image")
+        return image.public_id if image else None
+
+    def keep_picture(self) -> None:
+        """Store the file that came, for a form that is shown again: a browser cannot be told to choose it once more.
+
+        In its place goes the id of the stored picture.
+        """
+        file = self.cleaned_data.get("file")
+        if file is None:
+            return
+        file.seek(0)
+        image = store_example_image(content=file.read())
+        self.cleaned_data["image"] = image
+        data = cast(QueryDict, self.data).copy()
+        data[self.add_prefix("image")] = str(image.public_id)
+        self.data = data
 
     @property
     def is_wanted(self) -> bool:

@@ -216,8 +216,8 @@ async function refuse(error) {
   if (error.isLoggedOut) return askToLogIn();
   if (deck.current && MAY_FINISH.includes(error.code)) return;
   isStopped = true;
-  const { title, label, address } = screen.ways_on[error.code] ?? screen.ways_on.refused;
-  await stage.pauseFor({ title, text: error.message, link: { label, address }, mayTryAgain: true });
+  const { title, label, address, may_pass: mayTryAgain } = screen.ways_on[error.code] ?? screen.ways_on.refused;
+  await stage.pauseFor({ title, text: error.message, link: { label, address }, mayTryAgain });
   location.reload();
 }
 

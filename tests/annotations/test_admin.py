@@ -163,6 +163,16 @@ def test_claim_tokens_are_not_shown(admin: Client) -> None:
     assert str(slot.token) not in admin.get(list_url(Slot)).content.decode()
 
 
+def test_the_page_of_an_annotator_offers_nothing_to_save(admin: Client) -> None:
+    address = change_url(make_annotator("ada"))
+
+    page = admin.get(address).content.decode()
+
+    assert "View annotator" in page
+    assert not re.search('name="_(save|continue|addanother)"', page)
+    assert admin.post(address, {"state": "excluded"}).status_code == 403
+
+
 @pytest.mark.parametrize("model", [Annotator, Campaign, Generator, Image, Prompt, Task])
 def test_what_others_refer_to_cannot_be_deleted(admin: Client, model: type[Model]) -> None:
     make_voted_campaign()
@@ -253,6 +263,14 @@ def test_a_new_campaign_is_a_draft_of_its_maker(admin: Client) -> None:
     assert response.status_code == 302
     campaign = Campaign.objects.get()
     assert (campaign.state, campaign.created_by and campaign.created_by.username) == ("draft", "Ada")
+
+
+def test_more_votes_per_task_are_asked_for_from_the_admin_too(admin: Client) -> None:
+    campaign = make_campaign(tasks=2, votes_per_task=1, slug="piers")
+
+    admin.post(change_url(campaign), campaign_form(candidates=2, votes_per_task=4))
+
+    assert campaign.slots.count() == 8
 
 
 @pytest.mark.parametrize(
@@ -389,7 +407,7 @@ def test_people_are_neither_renamed_nor_excluded_without_a_preview(admin: Client
     person = make_annotator()
 
     form = {"state": "excluded", "external_id": "mine", "source": "simulated"}
-    assert admin.post(change_url(person), form).status_code == 302
+    assert admin.post(change_url(person), form).status_code == 403
 
     person.refresh_from_db()
     assert (person.state, person.external_id, person.source) == ("active", None, "registered")

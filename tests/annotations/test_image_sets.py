@@ -1,13 +1,14 @@
 """Images that a manifest describes: all or nothing, bad rows named, gone on with where it stopped."""
 
+import gzip
 import io
 from typing import Any
 
 import pytest
 
 from annotations.imports import containers, image_sets
-from annotations.imports.containers import open_archive, read_file
-from annotations.imports.image_sets import Imported, import_image_sets
+from annotations.imports.containers import open_archive, read_file, without_gzip
+from annotations.imports.image_sets import BadRows, Imported, import_image_sets
 from annotations.imports.records import BadRecord, UnableToImport
 from annotations.models import Campaign, Generator, Image, ManifestRow, Prompt, Slot, Task
 from tests.annotations.factories import make_campaign, picture_bytes
@@ -54,6 +55,48 @@ def test_import_reads_a_tar_with_its_only_folder_as_it_reads_a_zip() -> None:
     import_image_sets(campaign=campaign, container=open_archive("set.tar", io.BytesIO(tar_of(files))), progress=silent)
 
     assert shown(campaign) == [("prompt 0", ["alder", "birch"]), ("prompt 1", ["alder", "birch"])]
+
+
+def test_import_reads_a_gzipped_tar_in_any_order() -> None:
+    files = dict(sorted(two_generators().items(), reverse=True))
+    campaign = draft()
+
+    with without_gzip("set.tar.gz", io.BytesIO(gzip.compress(tar_of(files)))) as file:
+        import_image_sets(campaign=campaign, container=open_archive("set.tar.gz", file), progress=silent)
+
+    assert shown(campaign) == [("prompt 0", ["alder", "birch"]), ("prompt 1", ["alder", "birch"])]
+
+
+def test_without_gzip_leaves_other_files_as_they_are() -> None:
+    sent = io.BytesIO(zip_of({"a": b"a"}))
+
+    with without_gzip("set.zip", sent) as file:
+        assert (file, file.tell()) == (sent, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(bytes(3 * 2**20)), "unpacks to more than 2 times its size"),
+        (gzip.compress(picture_bytes())[:-9], "set.tar.gz cannot be unpacked"),
+        (b"\x1f\x8b and no gzip at all", "set.tar.gz cannot be unpacked"),
+        (gzip.compress(b"x") + b"\x1f\x8b\x08 and more", "set.tar.gz cannot be unpacked"),
+    ],
+)
+def test_without_gzip_refuses_what_bursts_and_what_is_broken(
+    content: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "MAX_GROWTH", 2)
+
+    with pytest.raises(UnableToImport, match=words), without_gzip("set.tar.gz", io.BytesIO(content)):
+        pass
+
+
+def test_without_gzip_leaves_room_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "FREE_BYTES", 2**80)
+
+    with pytest.raises(UnableToImport, match="more than the disk"), without_gzip("x", io.BytesIO(gzip.compress(b"x"))):
+        pass
 
 
 def test_import_keeps_the_sets_that_rows_name() -> None:
@@ -142,6 +185,26 @@ def test_import_after_the_manifest_was_mended_forgets_what_was_bad() -> None:
     assert not campaign.manifest_rows.exclude(problem="").exists()
 
 
+@pytest.mark.parametrize("bad", [{"pictures/1-birch.png": b"no picture"}, {"pictures/1-birch.png": None}])
+def test_import_after_a_file_was_mended_under_the_same_manifest_reads_it_anew(bad: dict[str, bytes | None]) -> None:
+    campaign, files = draft(), two_generators()
+    broken = {name: content for name, content in (files | bad).items() if content is not None}
+    with pytest.raises(BadRows):
+        imported(campaign, broken)
+
+    figures = imported(campaign, files)
+
+    assert figures == Imported(rows=4, images=4, prompts=2, tasks=2, bad_rows=0)
+
+
+def test_import_once_more_without_the_bad_rows_takes_the_rest() -> None:
+    campaign, files = draft(), two_generators() | {"pictures/1-birch.png": b"no picture"}
+    with pytest.raises(BadRows):
+        imported(campaign, files)
+
+    assert imported(campaign, files, skips_bad=True) == Imported(rows=4, images=3, prompts=2, tasks=1, bad_rows=1)
+
+
 def test_import_that_was_stopped_goes_on_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_sets, "IMAGES_AT_ONCE", 3)
     campaign, container = draft(), opened(two_generators(prompts=4))
@@ -190,7 +253,7 @@ def test_import_of_many_rows_takes_statements_by_batches_not_by_rows(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "images.zip is no ZIP and no uncompressed TAR file that can be read"),
+        (b"", "images.zip is no ZIP and no TAR file that can be read"),
         (b"PK\x03\x04 and then nothing", "images.zip is no ZIP"),
         (zip_of({"manifest.csv": b"file,prompt\n"})[:-30], "images.zip is no ZIP"),
         (b"no archive at all, but long enough for a header" * 20, "images.zip is no ZIP"),

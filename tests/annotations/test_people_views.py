@@ -2,21 +2,24 @@
 
 import json
 import re
+from datetime import timedelta
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
+from django.db.models.functions import Now
 from django.test import Client
 from django.utils.html import escape
 
 from annotations.models import Annotator, Campaign, Demographics, Participation, Recruitment, Vote, text_sha256
 from annotations.services.consent import agree
 from annotations.services.demographics import tell
+from annotations.services.instructions import Example, revise_instructions, store_example_image
 from annotations.services.participations import participation_of
 from annotations.services.recruiting import Arrival, enter
 from annotations.services.voting import claim_slots
-from tests.annotations.factories import make_annotator, make_campaign, make_recruitment, make_user
+from tests.annotations.factories import make_annotator, make_campaign, make_recruitment, make_user, picture_bytes
 from tests.annotations.test_views import client_of, text_of
 from tests.annotations.test_voting import vote_on
 
@@ -107,6 +110,50 @@ def test_recruit_says_when_nobody_is_wanted_any_longer(method: str) -> None:
     response = getattr(Client(), method)(address(make_recruitment(make_campaign(), is_active=False)))
 
     assert (response.status_code, "Nobody is wanted" in text_of(response)) == (410, True)
+
+
+@pytest.mark.parametrize("page", ["", "mturk/"])
+def test_a_full_study_says_so_before_anybody_begins(page: str) -> None:
+    recruitment = make_recruitment(make_campaign(), panel="mturk", places=1)
+    first, preview = Client(), {**MTURK, "assignmentId": "ASSIGNMENT_ID_NOT_AVAILABLE"}
+    first.post(address(recruitment))
+
+    refused = [Client().get(address(recruitment, page, **ids)) for ids in ({**MTURK, "workerId": "W2"}, preview)]
+
+    assert [response.status_code for response in refused] == [410, 410]
+    for response in refused:
+        assert "All places of this study are taken at the moment." in text_of(response)
+        assert "Begin" not in text_of(response)
+    assert first.get(address(recruitment, page)).status_code in {200, 302}
+
+
+def test_a_place_that_was_left_counts_as_free_for_who_comes_next() -> None:
+    recruitment = make_recruitment(make_campaign(), places=1)
+    Client().post(address(recruitment))
+    Participation.objects.update(seen_at=Now() - timedelta(minutes=recruitment.minutes + 1))
+    other = {**IDS, "PROLIFIC_PID": "6b2c"}
+
+    welcome = Client().get(address(recruitment, **other))
+
+    assert (welcome.status_code, Participation.objects.get().state) == (200, "active")
+    assert Client().post(address(recruitment, **other)).status_code == 302
+
+
+@pytest.mark.parametrize("page", ["", "mturk/"])
+def test_visitors_from_a_panel_see_the_examples_in_the_instructions(page: str) -> None:
+    campaign = make_campaign(access=Campaign.Access.INVITED)
+    picture = picture_bytes()
+    example = Example(store_example_image(content=picture), "A tail")
+    revise_instructions(campaign=campaign, question="Which?", text="Look at the tail.", examples=[example])
+    recruitment, visitor = make_recruitment(campaign, panel="mturk"), Client()
+
+    welcome = visitor.get(address(recruitment, page))
+
+    assert re.search("Look at the tail.*Rather this A tail", text_of(welcome))
+    assert f'src="{example.image.get_absolute_url()}"' in welcome.content.decode()
+    assert b"".join(visitor.get(example.image.get_absolute_url()).streaming_content) == picture
+    Recruitment.objects.update(is_active=False)
+    assert visitor.get(example.image.get_absolute_url()).status_code == 404
 
 
 def test_recruit_says_when_all_places_are_taken() -> None:

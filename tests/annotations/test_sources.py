@@ -8,6 +8,7 @@ import pytest
 
 from annotations.models import Campaign, Image, Prompt, Task
 from annotations.services import sources
+from annotations.services.instructions import store_example_image
 from annotations.services.sources import (
     Dealt,
     Found,
@@ -20,7 +21,14 @@ from annotations.services.sources import (
     prompt_tags,
     sets_of_prompt,
 )
-from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, make_task
+from tests.annotations.factories import (
+    make_campaign,
+    make_generator,
+    make_image,
+    make_prompt,
+    make_task,
+    picture_bytes,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -112,6 +120,13 @@ def test_dealt_again_adds_only_what_is_new() -> None:
 
     assert dealt(campaign) == first
     assert set(campaign.tasks.values_list("pk", flat=True)) == before
+
+
+def test_pictures_in_instructions_are_never_asked_about() -> None:
+    library("a")
+    store_example_image(content=picture_bytes())
+
+    assert found_by(Selection()) == Found(prompts=1, images=1)
 
 
 def test_a_selection_narrows_by_tag_and_campaign_and_never_shows_what_is_hidden_or_spoilt() -> None:

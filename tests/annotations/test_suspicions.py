@@ -118,6 +118,16 @@ def test_who_guesses_gold_is_named_with_the_reason():
     assert one.reason.endswith("times likelier from somebody who guesses than from one like the others.")
 
 
+@pytest.mark.parametrize("tasks", [30, 40, 400, 4000])
+def test_a_ratio_of_a_million_is_told_in_one_way(tasks: int) -> None:
+    votes = [said("ada", task, 0, purpose=GOLD) for task in range(40)]
+    votes += [said("max", 1000 + task, int(task % 2), purpose=GOLD) for task in range(tasks)]
+
+    (one,) = suspicions(people_figures(votes), votes)
+
+    assert ": a million or more times likelier from somebody who guesses" in one.reason
+
+
 def test_who_differs_from_the_crowd_and_knows_gold_is_not_named():
     votes = crowd() + [said("mia", 1000 + task, 0, purpose=GOLD) for task in range(12)]
     votes += [said("mia", task, 1, turned=task % 2 == 0) for task in range(40)]

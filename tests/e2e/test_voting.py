@@ -4,11 +4,13 @@ import re
 from itertools import combinations
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from playwright.sync_api import Route, expect
 
 from annotations.models import Annotator, Campaign, Vote
-from tests.annotations.factories import make_campaign, make_invite, make_user
+from annotations.services.instructions import Example, revise_instructions, store_example_image
+from tests.annotations.factories import make_campaign, make_invite, make_recruitment, make_user, picture_bytes
 from tests.e2e.voting import (
     DESKTOP,
     NARROWEST,
@@ -328,11 +330,14 @@ def test_four_are_in_a_square_and_two_side_by_side_on_a_desk_all_stacked_on_a_ph
 
 def test_nothing_scrolls_sideways_on_the_narrowest_phone(opened: Opened, ada: User) -> None:
     campaign = make_campaign(images=9, has_files=True, is_synthetic=True)
-    invite = make_invite(campaign)
+    examples = [Example(store_example_image(content=picture_bytes(size=(400, 300))), "A tail") for _ in range(2)]
+    revise_instructions(campaign=campaign, question="Which?", examples=examples)
+    invite, recruitment = make_invite(campaign), make_recruitment(campaign, panel="mturk")
     page = opened(user=ada, size=NARROWEST)
 
     paths = ["/", f"/c/{campaign.slug}/", f"/c/{campaign.slug}/vote/", f"/c/{campaign.slug}/done/"]
-    for path in [*paths, invite.get_absolute_url(), "/accounts/register/"]:
+    of_a_panel = [f"{recruitment.get_absolute_url()}{end}?workerId=W&hitId=H&assignmentId=A" for end in ("", "mturk/")]
+    for path in [*paths, invite.get_absolute_url(), *of_a_panel, "/accounts/register/"]:
         page.goto(path)
         if path.endswith("/vote/"):
             wait_for_images(page)
@@ -340,6 +345,20 @@ def test_nothing_scrolls_sideways_on_the_narrowest_phone(opened: Opened, ada: Us
             assert page.evaluate("document.documentElement.scrollWidth") <= 320
             page.locator("[data-flag] > summary").click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_the_head_of_the_screen_has_room_on_a_phone_in_every_language(opened: Opened, ada: User) -> None:
+    question = "Which of the two images do you like better?"
+    campaign = make_campaign(tasks=9, has_files=True, is_synthetic=True, question=question)
+    for language, _name in settings.LANGUAGES:
+        page = vote_page(opened, campaign, ada, size=PHONE, locale=language)
+        before = page.locator(".vote__line").bounding_box()
+        page.keyboard.press("t")
+        page.locator("[data-said]").wait_for()
+
+        assert page.locator(".vote__question").bounding_box()["width"] == before["width"], language
+        assert page.locator("[data-progress]").bounding_box()["height"] < 30, language  # one line
+        assert page.locator(".vote__line").bounding_box() == before, language
 
 
 def test_in_a_narrow_window_with_keys_no_action_lies_on_another(opened: Opened, ada: User) -> None:

@@ -1,5 +1,6 @@
 """Imports as runs: from an upload, a bucket, the library; stopped, resumed, refused with what to do."""
 
+import gzip
 import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,8 +18,8 @@ from tests.annotations.factories import make_campaign, make_generator, make_imag
 from tests.annotations.packages import tar_of, two_generators, zip_of
 from worker.models import Run
 from worker.services.execution import execute_run
-from worker.services.importing import remove_read_uploads
-from worker.services.runs import open_run
+from worker.services.importing import import_without_bad_rows, remove_read_uploads
+from worker.services.runs import UnableToRetryRun, open_run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("rung")]
 
@@ -43,7 +44,11 @@ def executed(config: dict[str, Any], campaign: Campaign | None = None, **options
     return run
 
 
-@pytest.mark.parametrize("packed", [zip_of, tar_of])
+def tar_gz_of(files: dict[str, bytes]) -> bytes:
+    return gzip.compress(tar_of(files))
+
+
+@pytest.mark.parametrize("packed", [zip_of, tar_of, tar_gz_of])
 def test_an_upload_becomes_tasks_and_makes_room_again(packed: Any) -> None:
     campaign, upload = make_campaign(tasks=0), sent(packed(two_generators()))
 
@@ -76,12 +81,32 @@ def test_bad_rows_fail_the_run_with_file_row_and_field() -> None:
 
     run = executed({"source": "upload", "upload": str(upload.public_id)}, campaign)
 
-    assert (run.state, run.error_code) == ("failed", "unable_to_import")
+    assert (run.state, run.error_code) == ("failed", "bad_rows")
     assert run.error_text == (
         "2 rows are bad, and no task was made: manifest.csv, row 1, file: 'no.png' is not in set.zip; manifest.csv, "
         "row 2, prompt: the prompt is blank. Mend them and import again, or leave bad rows out."
     )
     assert remove_read_uploads() == 0
+
+
+def test_an_import_that_failed_for_bad_rows_is_opened_again_without_them() -> None:
+    files = two_generators() | {"pictures/1-birch.png": b"no picture"}
+    campaign, upload = make_campaign(tasks=0), sent(zip_of(files))
+    failed = executed({"source": "upload", "upload": str(upload.public_id), "pairing": "every"}, campaign)
+
+    opened = import_without_bad_rows(run=failed).run
+    execute_run(run_id=opened.pk, worker="test")
+
+    opened.refresh_from_db()
+    assert opened.config == {**failed.config, "skips_bad": True}
+    assert (opened.state, opened.metrics["tasks"], opened.metrics["bad_rows"]) == ("succeeded", 1, 1)
+
+
+def test_an_import_that_failed_for_something_else_has_no_bad_rows_to_leave_out() -> None:
+    failed = executed({"source": "library", "tag": "nothing"}, make_campaign(tasks=0))
+
+    with pytest.raises(UnableToRetryRun, match="failed for bad rows"):
+        import_without_bad_rows(run=failed)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The pages of runs and model versions."""
 
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.template.loader import render_to_string
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from tests.annotations.factories import make_campaign, make_user
@@ -60,9 +62,8 @@ def versions(db: None, files: Path) -> list[ModelVersion]:
 
 
 def make_failed(**fields: Any) -> Run:
-    return make_run(
-        state="failed", error_code="no_space", error_text="The disk is full.", finished_at=timezone.now(), **fields
-    )
+    of_a_full_disk = {"error_code": "no_space", "error_text": "The disk is full."}
+    return make_run(**{"state": "failed", "finished_at": timezone.now(), **of_a_full_disk, **fields})
 
 
 def test_runs_lists_the_newest_first(staff: Client) -> None:
@@ -202,6 +203,59 @@ def test_run_that_failed_says_why_and_can_be_tried_again(staff: Client) -> None:
     again = Run.objects.latest("id")
     assert "The disk is full." in page
     assert (again.state, again.preset, response.headers["Location"]) == ("queued", "tiny", again.get_absolute_url())
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [("en", "26 Nov 2026, 14:05"), ("fr", "26/11/2026 14:05"), ("hi", "26 नव 2026, 14:05")],
+)
+def test_run_writes_times_as_the_language_does_and_never_as_americans(staff: Client, language: str, shown: str) -> None:
+    run = make_failed()
+    Run.objects.update(created_at=datetime(2026, 11, 26, 14, 5, tzinfo=UTC))
+
+    page = staff.get(run.get_absolute_url(), HTTP_ACCEPT_LANGUAGE=language).content.decode()
+
+    assert f">{shown}</time>" in page
+
+
+AGAIN, WITHOUT, MENDED = "Try again", "Import without the bad rows", "Upload a mended file"
+
+
+@pytest.mark.parametrize(
+    ("source", "error_code", "offers"),
+    [
+        ("upload", "bad_rows", [WITHOUT, MENDED]),
+        ("upload", "unable_to_import", [MENDED]),
+        ("upload", "upload_incomplete", [MENDED]),
+        ("upload", "no_space", [AGAIN]),
+        ("upload", "worker_lost", [AGAIN]),
+        ("bucket", "bad_rows", [AGAIN, WITHOUT]),
+        ("library", "unable_to_deal", [AGAIN]),
+    ],
+)
+def test_import_that_failed_offers_what_may_help_on_both_its_pages(
+    staff: Client, ben: User, source: str, error_code: str, offers: list[str]
+) -> None:
+    ben.user_permissions.add(Permission.objects.get(codename="change_campaign"))
+    campaign = make_campaign(tasks=0)
+    run = make_failed(kind=Run.Kind.IMPORT, campaign=campaign, config={"source": source}, error_code=error_code)
+
+    pages = [run.get_absolute_url(), reverse("dashboard:campaign-page", args=[campaign.slug])]
+    shown = [staff.get(page).content.decode() for page in pages]
+
+    assert [[words for words in (AGAIN, WITHOUT, MENDED) if f">{words}<" in page] for page in shown] == [offers] * 2
+
+
+def test_import_without_the_bad_rows_is_one_press(staff: Client) -> None:
+    campaign = make_campaign(tasks=0)
+    config = {"source": "upload", "upload": "x"}
+    run = make_failed(kind=Run.Kind.IMPORT, campaign=campaign, config=config, error_code="bad_rows")
+
+    response = staff.post(f"/runs/{run.public_id}/retry/", {"without": "bad_rows"})
+
+    again = Run.objects.latest("id")
+    assert (again.config, again.campaign) == ({**config, "skips_bad": True}, campaign)
+    assert response.headers["Location"] == again.get_absolute_url()
 
 
 def test_run_that_succeeded_shows_its_figures_and_version(staff: Client, files: Path) -> None:

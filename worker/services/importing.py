@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from annotations.imports.containers import Container, open_archive, open_prefix
+from annotations.imports.containers import Container, open_archive, open_prefix, without_gzip
 from annotations.imports.image_sets import import_image_sets
 from annotations.models import Campaign, Upload
 from annotations.services.sources import Dealt, Pairing, Progress, deal_as_in, deal_from_library, selection_of
 from annotations.services.uploads import STALE_AFTER, open_upload, remove_upload
 from worker.models import Run, RunQuerySet
 from worker.services.execution import Reporter, RunStopped
+from worker.services.runs import OpenedRun, UnableToRetryRun, open_run
 
 
 class UnableToRunImport(ValueError):
@@ -45,6 +47,19 @@ def perform_import(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, An
     return SOURCES[source](run.campaign, run.config, progress_of(reporter))
 
 
+def import_without_bad_rows(*, run: Run, by: User | None = None) -> OpenedRun:
+    """Open an import like one that failed for bad rows, which leaves them out.
+
+    Raises:
+        UnableToRetryRun: the run did not fail for bad rows.
+    """
+    if not run.failed_for_bad_rows:
+        raise UnableToRetryRun("Only an import that failed for bad rows can be started again without them.")
+    return open_run(
+        kind=run.kind, preset=run.preset, config={**run.config, "skips_bad": True}, campaign=run.campaign, by=by
+    )
+
+
 def progress_of(reporter: Reporter) -> Progress:
     """What an import tells its progress to: the run hears of it, and stops the import when it must."""
     stage = ""
@@ -64,7 +79,7 @@ def progress_of(reporter: Reporter) -> Progress:
 def from_upload(campaign: Campaign, config: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """What a person sent; its parts stay until `remove_read_uploads` finds that the run succeeded."""
     upload = _upload(config.get("upload"))
-    with open_upload(upload) as file:
+    with open_upload(upload) as sent, without_gzip(upload.name, sent) as file:
         return _from_container(campaign, open_archive(upload.name, file), config, progress)
 
 

@@ -68,6 +68,7 @@ def new(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, _("%(name)s is a draft now.") % {"name": made})
             return redirect("dashboard:campaign-page", made.slug)
+    _keep_pictures(examples)
     context = {"form": form, "source": source, "examples": examples, "upload_texts": _upload_texts()}
     return render(request, "dashboard/campaigns/new.html", context, status=_status(data))
 
@@ -168,6 +169,7 @@ def instructions(request: HttpRequest, slug: str) -> HttpResponse:
             said = _("Version %(number)d is shown from now on.") if version.number > before else _("Nothing changed.")
             messages.success(request, said % {"number": version.number} if version.number > before else said)
             return redirect("dashboard:campaign-page", slug)
+    _keep_pictures(examples)
     context = {"campaign": revised, "form": form, "examples": examples}
     return render(request, "dashboard/campaigns/instructions.html", context, status=_status(data))
 
@@ -251,6 +253,13 @@ def _sent(request: HttpRequest) -> tuple[Any, Any]:
 def _status(data: Any) -> int:
     """Of a form that is shown: filled in and shown again means that something was wrong with it."""
     return 200 if data is None else 422
+
+
+def _keep_pictures(examples: Any) -> None:
+    """Where forms are shown again, so that nobody has to choose their files once more."""
+    if examples.is_bound:
+        for form in examples:
+            form.keep_picture()
 
 
 @transaction.atomic

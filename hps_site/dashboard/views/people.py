@@ -80,7 +80,12 @@ def person(request: HttpRequest, public_id: UUID) -> HttpResponse:
     annotator = get_object_or_404(Annotator, public_id=public_id)
     report = queries.people_report(queries.campaigns_of(annotator))
     row = next((row for row in report.rows if row.annotator == annotator), None)
-    context: dict[str, Any] = {"annotator": annotator, "row": row, "changes": annotator.state_changes.all()}
+    context: dict[str, Any] = {
+        "annotator": annotator,
+        "row": row,
+        "changes": annotator.state_changes.all(),
+        "is_beside_simulated": any(other.annotator.is_synthetic for other in report.rows),
+    }
     if row is not None:
         context |= {
             "figures": row.figures,
@@ -123,7 +128,12 @@ def change_state(request: HttpRequest, public_id: UUID, action: str) -> HttpResp
                 request, _("%(person)s: now %(state)s.") % {"person": annotator, "state": change.get_to_display()}
             )
             return redirect("dashboard:person", public_id)
-    context = {"annotator": annotator, "action": action, "effect": effect}
+    context = {
+        "annotator": annotator,
+        "action": action,
+        "effect": effect,
+        "is_beside_simulated": effect is not None and any(one.campaign.is_synthetic for one in effect.campaigns),
+    }
     return render(request, "dashboard/people/change.html", context)
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotations.models import Campaign, Image, Instructions, Task
-from annotations.services.instructions import EXAMPLE_PROMPT
+from annotations.services.instructions import EXAMPLE_PROMPT, Example, revise_instructions, store_example_image
 from tests.annotations.factories import (
     make_annotators,
     make_campaign,
@@ -151,6 +151,45 @@ def test_new_with_example_pictures_keeps_them_with_the_first_version(staff: Clie
     assert (example.caption, example.is_good, example.image.prompt.text) == ("A tail", True, EXAMPLE_PROMPT)
 
 
+def kept_picture(response: Any) -> str:
+    """The id of the first example's picture in a form that was sent back."""
+    assert response.status_code == 422
+    [found] = re.findall(r'name="examples-0-image" value="([^"]+)"', response.content.decode())
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [({"name": ""}, {}), ({"examples-0-caption": ""}, {}), ({"slug": "taken"}, {"slug": "foxes"})],
+)
+def test_new_that_is_sent_back_keeps_the_picture_that_was_chosen(
+    staff: Client, wrong: dict[str, Any], right: dict[str, Any]
+) -> None:
+    make_campaign(slug="taken", tasks=0)
+    example = {"examples-0-caption": "A tail", "examples-0-is_good": "on"}
+    picture = SimpleUploadedFile("fox.png", picture_bytes(), "image/png")
+
+    sent_back = staff.post(NEW, filled(**{**example, **wrong, "examples-0-file": picture}))
+    kept = kept_picture(sent_back)
+    again = kept_picture(staff.post(NEW, filled(**{**example, **wrong, "examples-0-image": kept})))
+    staff.post(NEW, filled(**{**example, **right, "examples-0-image": kept}))
+
+    assert f'src="{reverse("annotations:image", args=[kept])}"' in sent_back.content.decode()
+    assert again == kept
+    [shown] = Instructions.objects.get(campaign__slug="foxes").examples.all()
+    assert (str(shown.image.public_id), shown.caption) == (kept, "A tail")
+
+
+def test_a_kept_picture_can_be_taken_away(staff: Client) -> None:
+    picture = SimpleUploadedFile("fox.png", picture_bytes(), "image/png")
+    example = {"examples-0-caption": "A tail", "examples-0-is_good": "on"}
+    kept = kept_picture(staff.post(NEW, filled(**{**example, "name": "", "examples-0-file": picture})))
+
+    staff.post(NEW, filled(**{**example, "examples-0-image": kept, "examples-0-DELETE": "on"}))
+
+    assert not Instructions.objects.get().examples.exists()
+
+
 def test_new_from_generators_makes_the_tasks_in_the_background(staff: Client) -> None:
     names = library()
 
@@ -283,6 +322,28 @@ def test_instructions_are_shown_as_text_and_their_versions_are_kept(staff: Clien
     assert "<script>x" not in page
 
 
+def test_instructions_that_are_sent_back_keep_the_pictures_of_both_kinds(staff: Client) -> None:
+    there = store_example_image(content=picture_bytes(colour=(1, 2, 3)))
+    campaign = make_campaign(tasks=0)
+    revise_instructions(campaign=campaign, question="Which?", examples=[Example(there, "A tail")])
+    sent = {
+        "question": "",
+        "examples-TOTAL_FORMS": 3,
+        "examples-INITIAL_FORMS": 1,
+        "examples-0-image": str(there.public_id),
+        "examples-0-caption": "A tail",
+        "examples-1-caption": "An ear",
+        "examples-1-file": SimpleUploadedFile("fox.png", picture_bytes(), "image/png"),
+    }
+
+    page = staff.post(page_of(campaign.slug, "campaign-instructions"), sent).content.decode()
+
+    assert 'name="examples-1-caption" value="An ear"' in page
+    new = Image.objects.exclude(pk=there.pk).get()
+    assert re.findall(r'name="examples-\d-image" value="([^"]+)"', page) == [str(there.public_id), str(new.public_id)]
+    assert page.count("take it away") == 2
+
+
 def test_settings_change_but_not_the_facts_of_the_tasks(staff: Client) -> None:
     campaign = make_campaign(candidates=2)
     values = {name: value for name, value in filled().items() if name not in {"name", "slug"}}
@@ -290,9 +351,9 @@ def test_settings_change_but_not_the_facts_of_the_tasks(staff: Client) -> None:
     shown = text_of(staff.get(page_of(campaign.slug, "campaign-settings")))
     staff.post(page_of(campaign.slug, "campaign-settings"), values | {"candidates": 4, "votes_per_task": 7})
 
-    assert "For tasks that come; those that are there keep their number." in shown
+    assert "More: every task is asked about again, finished ones too." in shown
     campaign.refresh_from_db()
-    assert (campaign.candidates, campaign.votes_per_task) == (2, 7)
+    assert (campaign.candidates, campaign.votes_per_task, campaign.slots.count()) == (2, 7, 21)
 
 
 def test_settings_that_are_wrong_are_told_above_the_form(staff: Client) -> None:

@@ -329,6 +329,29 @@ def test_make_gold_command(capsys):
         call_command("make_gold", campaign="birds", of_one_mind=5)
 
 
+def test_pages_of_a_person_say_what_is_synthetic(staff):
+    real, simulated, alone = (
+        make_annotator(user=None),
+        make_annotator(user=None, is_synthetic=True),
+        *make_annotators(1),
+    )
+    voted_campaign([real, simulated], is_synthetic=True)
+    voted_campaign([alone], slug="cats")
+    words = ("this person is simulated", "some of the others in these figures are simulated")
+
+    said = {
+        (name, person): [sentence in text for sentence in words]
+        for name in ("person", "exclude")
+        for person in (real, simulated, alone)
+        for text in [text_of(staff.get(reverse(f"dashboard:{name}", args=[person.public_id])))]
+    }
+
+    of_each = {real: [False, True], simulated: [True, False], alone: [False, False]}
+    assert said == {(name, person): of_each[person] for name in ("person", "exclude") for person in of_each}
+    page = staff.get(reverse("dashboard:exclude", args=[real.public_id])).content.decode()
+    assert re.search(r'<h3>Birds <span class="badge badge--synthetic">', page)
+
+
 def test_pages_mark_what_is_synthetic(staff):
     ada = make_annotator(user=None, is_synthetic=True)
     campaign = make_campaign(tasks=0, is_synthetic=True)
