@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from worker.models import ImageScore, ModelVersion, Promotion, Run, RunEvent, Study
+from worker.models import ImageScore, ModelVersion, Promotion, Rejection, Run, RunEvent, Study
 from worker.queries import run_choices
 from worker.services.versions import NothingToRollBackTo, VersionRejected, promote_version, roll_back
 
@@ -154,9 +154,16 @@ class RunEventAdmin(Facts):
 
 @admin.register(Promotion)
 class PromotionAdmin(Facts):
-    list_display = ["version", "replaced", "by", "reason", "created_at"]
+    list_display = ["version", "replaced", "generator", "by", "reason", "created_at"]
     list_filter = ["version__family"]
-    list_select_related = ["version", "replaced", "by"]
+    list_select_related = ["version", "replaced", "generator", "by"]
+
+
+@admin.register(Rejection)
+class RejectionAdmin(Facts):
+    list_display = ["version", "reason", "by", "created_at", "taken_back_by"]
+    list_filter = ["version__family"]
+    list_select_related = ["version", "by", "taken_back_by"]
 
 
 @admin.register(ImageScore)

@@ -29,6 +29,8 @@ class Run(models.Model):
         GENERATION = "generation", _("image generation")
         SCORING = "scoring", _("image scoring")
         IMPORT = "import", _("image import")
+        PROOF = "proof", _("automatic proof")
+        STUDY = "study", _("blind study")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
@@ -197,6 +199,9 @@ class Promotion(models.Model):
     replaced = models.ForeignKey(
         ModelVersion, models.PROTECT, verbose_name=_("replaced"), null=True, blank=True, related_name="+"
     )
+    generator = models.ForeignKey(
+        Generator, models.PROTECT, verbose_name=_("as the generator"), null=True, blank=True, related_name="+"
+    )
     reason = models.CharField(_("reason"), max_length=300, blank=True)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
@@ -210,6 +215,34 @@ class Promotion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} in use"
+
+
+class Rejection(models.Model):
+    """Who decided against a version, and why; it stands until the version is promoted after all."""
+
+    version = models.ForeignKey(ModelVersion, models.PROTECT, verbose_name=_("version"), related_name="rejections")
+    reason = models.CharField(_("reason"), max_length=300)
+    taken_back_by = models.ForeignKey(
+        Promotion, models.PROTECT, verbose_name=_("taken back by"), null=True, blank=True, related_name="+"
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(_("at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("rejection")
+        verbose_name_plural = _("rejections")
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(reason=""), name="rejection_has_a_reason"),
+            models.UniqueConstraint(
+                fields=["version"], name="rejection_stands_once_per_version", condition=Q(taken_back_by=None)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version} rejected"
 
 
 class ImageScore(models.Model):
@@ -229,7 +262,7 @@ class ImageScore(models.Model):
 
 
 class Study(models.Model):
-    """A blind campaign of one generator against another, here original against adapted."""
+    """A blind campaign of one generator against another: original against adapted, or any two."""
 
     campaign = models.OneToOneField(Campaign, models.CASCADE, verbose_name=_("campaign"), related_name="study")
     version = models.ForeignKey(

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Campaign
-from worker.models import ModelVersion, Promotion, Run, RunEvent
+from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent
 
 DEFAULT_QUEUE, GPU_QUEUE = "default", "gpu"
 
@@ -123,14 +123,21 @@ def current_version(family: str) -> ModelVersion | None:
 def previous_version(family: str) -> ModelVersion | None:
     """The version to which a roll-back would return: the one in use before the current one.
 
-    Promoting a version that was in use before counts as going back to it.
+    Promoting a version that was in use before counts as going back to it; rejected versions are passed over.
     """
     history: list[int] = []
     for version_id in Promotion.objects.filter(version__family=family).order_by("id").values_list("version", flat=True):
         if version_id in history:
             del history[history.index(version_id) :]
         history.append(version_id)
-    return ModelVersion.objects.get(pk=history[-2]) if len(history) > 1 else None
+    standing = Rejection.objects.filter(taken_back_by=None).values("version")
+    earlier = ModelVersion.objects.filter(pk__in=history, is_current=False).exclude(pk__in=standing)
+    return max(earlier, key=lambda version: history.index(version.pk), default=None)
+
+
+def rejection_of(version: ModelVersion) -> Rejection | None:
+    """The decision against a version that stands."""
+    return version.rejections.filter(taken_back_by=None).select_related("by").first()
 
 
 def _thinned(points: Sequence[tuple[int, float]], limit: int) -> tuple[tuple[int, float], ...]:

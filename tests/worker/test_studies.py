@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotations.models import Campaign, Candidate, Image, Split
+from annotations.models import Campaign, Candidate, Image, Split, Task
 from annotations.queries.voting import shown_claims
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import make_annotator, make_generator, make_prompt
@@ -56,9 +56,10 @@ def test_create_study_asks_about_pairs_of_one_prompt_and_one_noise(adapter):
         True,
     )
     assert (campaign.allows_tie, campaign.allows_all_bad) == (False, False)
-    assert [task.prompt for task in campaign.tasks.order_by("pk")] == prompts
+    tasks = campaign.tasks.filter(purpose=Task.Purpose.REGULAR)
+    assert [task.prompt for task in tasks.order_by("pk")] == prompts
     assert campaign.slots.count() == 6
-    for task in campaign.tasks.all():
+    for task in tasks:
         arms = [candidate.image for candidate in Candidate.objects.filter(task=task).order_by("position")]
         assert [image.generator for image in arms] == [study.original, study.adapted] == [original, study.adapted]
         assert arms[0].seed == arms[1].seed
@@ -97,7 +98,7 @@ def test_create_study_again_makes_no_image_twice(adapter):
 
     create_study(version=adapter, original=original, prompts=prompts, slug="two")
 
-    assert Image.objects.count() == 4
+    assert Image.objects.filter(corrupted_from=None).count() == 4
     assert Study.objects.count() == 2
 
 
@@ -108,7 +109,7 @@ def test_create_study_leaves_out_pairs_with_a_hidden_image(adapter):
 
     study = create_study(version=adapter, original=original, prompts=prompts, slug="two")
 
-    assert [task.prompt for task in study.campaign.tasks.all()] == [prompts[1]]
+    assert [task.prompt for task in study.campaign.tasks.filter(purpose=Task.Purpose.REGULAR)] == [prompts[1]]
 
 
 def test_create_study_refuses_prompts_that_training_may_have_seen(adapter):

@@ -292,6 +292,14 @@ def performer_for(kind: str) -> Performer:
             from worker.services.importing import perform_import  # as the others: only where it is done
 
             return perform_import
+        case Run.Kind.PROOF:
+            from worker.services.proof import perform_proof  # slow import
+
+            return perform_proof
+        case Run.Kind.STUDY:
+            from worker.services.studies import perform_study  # slow import
+
+            return perform_study
         case _:
             raise ValueError(f"There are no runs of kind {kind!r}.")
 
