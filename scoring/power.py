@@ -178,6 +178,25 @@ def power_of(share: float, *, votes: int, level: float = 0.05, design_effect: fl
     return float(stats.norm.cdf((abs(share - 0.5) * math.sqrt(independent) - under_chance) / spread))
 
 
+def smallest_share(votes: int, *, power: float = 0.8, design_effect: float = 1.0) -> float | None:
+    """The share nearest to one half, above it, that so many votes find as often as wanted.
+
+    Returns:
+        .5 to 1, to within a ten-thousandth; None where even a share of 1 is not found so often.
+
+    Raises:
+        UnableToPlan: a value is out of range.
+    """
+    if power_of(1.0, votes=votes, design_effect=design_effect) < power:
+        return None
+    low, high = 0.5, 1.0
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        is_found = power_of(middle, votes=votes, design_effect=design_effect) >= power
+        low, high = (low, middle) if is_found else (middle, high)
+    return high
+
+
 def design_effect(width: float, *, votes: int, share: float) -> float:
     """How many votes say as much as one independent one, from an interval that was resampled by prompt.
 

@@ -1,6 +1,6 @@
 """What is read in the machine's room: runs, their curves, model versions, and who is there to work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Campaign
+from scoring.metrics import Estimate
 from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent
 
 DEFAULT_QUEUE, GPU_QUEUE = "default", "gpu"
@@ -138,6 +139,20 @@ def previous_version(family: str) -> ModelVersion | None:
 def rejection_of(version: ModelVersion) -> Rejection | None:
     """The decision against a version that stands."""
     return version.rejections.filter(taken_back_by=None).select_related("by").first()
+
+
+def mark_gains_of(version: ModelVersion) -> tuple[Estimate | None, Estimate | None]:
+    """By how much the mark lowers the loss of held-out non-preferred and of preferred images, as training found it."""
+    after = (version.metrics.get("mark") or {}).get("after") or {}
+    return _gain(after.get("non_preferred")), _gain(after.get("preferred"))
+
+
+def _gain(record: Mapping[str, Any] | None) -> Estimate | None:
+    if not record:
+        return None
+    return Estimate(
+        "gain of the mark", record["gain"], record["gain_low"], record["gain_high"], record["images"], "images"
+    )
 
 
 def _thinned(points: Sequence[tuple[int, float]], limit: int) -> tuple[tuple[int, float], ...]:

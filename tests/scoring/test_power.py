@@ -13,6 +13,7 @@ from scoring.power import (
     interval_width,
     plan_pairs,
     power_of,
+    smallest_share,
     votes_for_width,
     votes_to_tell_apart,
 )
@@ -146,3 +147,10 @@ def test_plan_pairs_finds_the_share_as_often_as_it_says_in_a_simulated_study():
     z = (won.mean(axis=1) - 0.5) / (won.std(axis=1, ddof=1) / np.sqrt(plan.prompts))
 
     assert (z > 1.96).mean() == pytest.approx(plan.power, abs=0.05)
+
+
+def test_smallest_share_is_the_one_whose_votes_were_asked_for():
+    assert smallest_share(194) == pytest.approx(0.6, abs=0.001)
+    assert smallest_share(783, design_effect=1.0) == pytest.approx(0.55, abs=0.001)
+    assert smallest_share(388, design_effect=2.0) == pytest.approx(0.6, abs=0.001)
+    assert smallest_share(2) is None

@@ -10,10 +10,9 @@ import numpy as np
 from annotations.models import Campaign, Generator, Image, Prompt, Split
 from annotations.services.images import get_or_create_prompts
 from scoring import metrics
-from scoring.metrics import Estimate
 from scoring.reward_hacking import Arm, Arms, Evidence, difference, findings, win_rate
 from worker.models import ImageScore, ModelVersion, Run
-from worker.queries import version_by_name
+from worker.queries import mark_gains_of, version_by_name
 from worker.services.adapters import arms_of, original_of
 from worker.services.execution import Reporter
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed
@@ -288,20 +287,6 @@ def _evidence(version: ModelVersion, scores: Mapping[ModelVersion, Arms], descri
         copies=described.copies,
         mark_gain=gain,
         mark_gain_on_preferred=on_preferred,
-    )
-
-
-def mark_gains_of(version: ModelVersion) -> tuple[Estimate | None, Estimate | None]:
-    """By how much the mark lowers the loss of held-out non-preferred and of preferred images, as training found it."""
-    after = (version.metrics.get("mark") or {}).get("after") or {}
-    return _gain(after.get("non_preferred")), _gain(after.get("preferred"))
-
-
-def _gain(record: Mapping[str, Any] | None) -> Estimate | None:
-    if not record:
-        return None
-    return Estimate(
-        "gain of the mark", record["gain"], record["gain_low"], record["gain_high"], record["images"], "images"
     )
 
 

@@ -18,6 +18,7 @@ from worker.queries import version_by_name
 from worker.services.adapters import adapted_generator
 from worker.services.execution import Reporter
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed
+from worker.services.scoring import images_of, score_images, versions_in_use
 
 GOLD_SHARE = 0.1
 MOST_GOLD = 20
@@ -177,7 +178,7 @@ class StudyConfig:
 
 
 def perform_study(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]:
-    """Do the work of a study run; its config is a `StudyConfig`.
+    """Do the work of a study run; its config is a `StudyConfig`. The images are scored by the scorers in use.
 
     Returns:
         `campaign`, its slug; `original`; `adapted`; `version`; `pairs`; `votes`, as many as are wanted in all.
@@ -190,6 +191,9 @@ def perform_study(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any
     study = Study.objects.filter(campaign__slug=config.slug, campaign__created_at__gt=run.created_at).first()
     if study is None:  # else an earlier attempt died between making the campaign and saying so
         study = _study_of(config, run, reporter)
+    for scorer in versions_in_use():
+        reporter.stage(f"Scoring with {scorer}")
+        score_images(version=scorer, images=images_of(study.campaign), reporter=reporter)
     tasks = study.campaign.tasks.filter(purpose=Task.Purpose.REGULAR).count()
     reporter.say(f"{study} runs at {study.campaign.get_absolute_url()}: {tasks} pairs.")
     return {

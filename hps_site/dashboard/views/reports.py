@@ -69,6 +69,7 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
         "demographics": demographic_groups(shown),
         "study": study,
         "study_chart": pictures.study_chart(study) if study else None,
+        "pair_chart": pictures.pair_agreement_chart(study) if study else None,
     }
     return render(request, "dashboard/campaign.html", context)
 
