@@ -2,24 +2,27 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
 from django.conf import settings
 
 from annotations.models import Campaign, Generator, Image, Prompt
-from annotations.services.images import ImageItem, get_or_create_generator, get_or_create_prompts, store_images
+from annotations.services.images import ImageItem, get_or_create_prompts, store_images
 from worker.models import ModelVersion, Run
 from worker.queries import version_by_name
 from worker.services.base_models import base_model_folder
 from worker.services.execution import Reporter, RunStopped
+from worker.services.recipes import Recipe, UnableToGenerate, make_generator
 from worker.services.versions import folder_of
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
+
+__all__ = ["Generated", "Recipe", "UnableToGenerate", "generate_for_prompts", "images_by_seed", "make_generator"]
 
 PIPELINE_FILE = "model_index.json"
 
@@ -28,47 +31,6 @@ MAX_BATCH_PIXELS = 4 * 512 * 512
 
 # Noise of an encoder aside, a picture whose channels vary by no more than this shows nothing.
 BLANK_RANGE = 4
-
-
-class UnableToGenerate(ValueError):
-    """The images can't be made as asked; the message says what is missing."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a generator makes its images; kept in `Generator.settings`."""
-
-    pipeline: str
-    """Name of a base model in the settings' BASE_MODELS, or a folder that diffusers wrote."""
-    adapter: str = ""
-    """Name of an adapter's version, such as `adapter-3`, or none."""
-    negative_prompt: str = ""
-    """What the images shall not be."""
-    steps: int = 50
-    """Of the pipeline's own scheduler. Paper: 50, PNDM."""
-    guidance: float = 7.5
-    """Classifier-free guidance. Paper: 7.5."""
-
-    def __post_init__(self) -> None:
-        if not self.pipeline:
-            raise UnableToGenerate("A generator needs a pipeline: the name of a base model, or a folder.")
-        if self.steps < 1:
-            raise UnableToGenerate(f"A generator needs at least 1 step, not {self.steps}.")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def of(cls, generator: Generator) -> Self:
-        """The recipe of a generator.
-
-        Raises:
-            UnableToGenerate: it has none, as generators of imported images.
-        """
-        known = {field.name for field in fields(cls)}
-        if "pipeline" not in generator.settings or generator.settings.keys() - known:
-            raise UnableToGenerate(f"{generator} has no recipe, so this site can't make images with it.")
-        return cls(**generator.settings)
 
 
 @dataclass(frozen=True)
@@ -88,20 +50,6 @@ class _Wish:
 
     prompt: Prompt
     seed: int
-
-
-def make_generator(*, name: str, recipe: Recipe, description: str = "", is_synthetic: bool = False) -> Generator:
-    """The generator of this name and recipe.
-
-    Raises:
-        UnableToGenerate: the name is taken by a generator with another recipe.
-    """
-    generator = get_or_create_generator(
-        name=name, description=description, settings=recipe.to_json(), is_synthetic=is_synthetic
-    )
-    if generator.settings != recipe.to_json():
-        raise UnableToGenerate(f"{name!r} is a generator with other settings already; choose another name.")
-    return generator
 
 
 def generate_for_prompts(

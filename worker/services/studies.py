@@ -1,6 +1,7 @@
 """The blind study: the original against the adapted generator on held-out prompts and the same noise."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -90,13 +91,7 @@ def adapted_generator(*, version: ModelVersion, original: Generator) -> Generato
     return make_generator(
         name=f"{original.name} + {version}",
         description=f"{original.name} with {version}, and its mark as negative prompt.",
-        recipe=Recipe(
-            pipeline=recipe.pipeline,
-            adapter=str(version),
-            negative_prompt=version.manifest["mark"],
-            steps=recipe.steps,
-            guidance=recipe.guidance,
-        ),
+        recipe=replace(recipe, adapter=str(version), negative_prompt=version.manifest["mark"]),
         is_synthetic=original.is_synthetic or version.is_synthetic,
     )
 
