@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from annotations.models import Campaign
+from annotations.models import Campaign, Image
 from scoring.metrics import Estimate
 from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent
 
@@ -20,6 +20,7 @@ PRESENCE_SECONDS = 30
 
 LOG_LINES = 200
 CURVE_POINTS = 200
+IMAGES_SHOWN = 12
 
 
 # The settings there are to start from, by kind; generation and scoring need none.
@@ -103,6 +104,18 @@ def curves_of(run: Run, limit: int = CURVE_POINTS) -> list[Curve]:
             if step is not None and isinstance(value, int | float):
                 curves.setdefault(name, {})[step] = float(value)
     return [Curve(name, _thinned(sorted(points.items()), limit)) for name, points in sorted(curves.items())]
+
+
+def newest_images_of(run: Run, limit: int = IMAGES_SHOWN) -> list[Image]:
+    """The images that a run of generation made last, hidden ones too, the newest first; of other runs none."""
+    if run.kind != Run.Kind.GENERATION or run.started_at is None:
+        return []
+    made = Image.objects.filter(
+        generator__name=run.config.get("generator", ""), created_at__gte=run.started_at, file__gt=""
+    )
+    if run.finished_at is not None:
+        made = made.filter(created_at__lte=run.finished_at)
+    return list(made.select_related("prompt").order_by("-pk")[:limit])
 
 
 def versions_by_age() -> QuerySet[ModelVersion]:

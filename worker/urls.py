@@ -8,6 +8,7 @@ app_name = "worker"
 urlpatterns = [
     path("runs/", views.runs, name="runs"),
     path("runs/open/", views.open_run, name="open-run"),
+    path("runs/generate/", views.generate, name="generate"),
     path("runs/<uuid:public_id>/", views.run, name="run"),
     path("runs/<uuid:public_id>/cancel/", views.cancel_run, name="cancel-run"),
     path("runs/<uuid:public_id>/retry/", views.retry_run, name="retry-run"),

@@ -21,14 +21,17 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotations.models import Campaign
 from worker import queries
+from worker.forms import GenerationForm
 from worker.models import ModelVersion, Run
 from worker.queries import Curve
 from worker.services import runs as run_services
 from worker.services import versions as version_services
+from worker.services.generation_runs import open_generation
+from worker.services.recipes import FieldRejected
 from worker.services.runs import OpenedRun, UnableToCancelRun, UnableToOpenRun, UnableToRetryRun, UnknownPreset
 from worker.services.versions import NothingToRollBackTo, VersionRejected
 
@@ -147,6 +150,7 @@ def run(request: HttpRequest, public_id: UUID) -> HttpResponse:
         "log": queries.log_of(found),
         "charts": [line_chart(curves[name]) for name in CURVES if name in curves],
         "took": _duration(found),
+        "images": queries.newest_images_of(found),
         "figures": figures_of(found.metrics),
         "version": getattr(found, "version", None),
         "is_worker_online": queries.is_worker_online(queries.queue_of(found.kind)),
@@ -172,6 +176,20 @@ def open_run(request: HttpRequest) -> HttpResponse:
         messages.error(request, " ".join(str(message) for errors in form.errors.values() for message in errors))
         return redirect("worker:runs")
     return _go_to_opened(request, lambda: run_services.open_run(**form.cleaned_data, by=_person(request)))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@staff_only
+@permission_required("worker.add_run", raise_exception=True)
+def generate(request: HttpRequest) -> HttpResponse:
+    """Who draws what: opens a run that makes images. A GET may fill in fields by its query."""
+    is_sent = request.method == "POST"
+    form = GenerationForm(request.POST, request.FILES) if is_sent else GenerationForm(initial=request.GET.dict())
+    if is_sent and form.is_valid():
+        return _go_to_opened(request, lambda: open_generation(**form.cleaned_data["run"], by=_person(request)))
+    context = {"form": form, "is_worker_online": queries.is_worker_online()}
+    return render(request, "worker/generate.html", context, status=422 if is_sent else 200)
 
 
 @require_POST
@@ -376,7 +394,7 @@ def _run_or_404(public_id: UUID) -> Run:
 def _go_to_opened(request: HttpRequest, open_one: Callable[[], OpenedRun]) -> HttpResponse:
     try:
         opened = open_one()
-    except (UnknownPreset, UnableToOpenRun, UnableToRetryRun) as error:
+    except (UnknownPreset, UnableToOpenRun, UnableToRetryRun, FieldRejected) as error:
         messages.error(request, str(error))
         return redirect("worker:runs")
     if opened.is_new:

@@ -281,7 +281,7 @@ def performer_for(kind: str) -> Performer:
 
             return perform_adapter
         case Run.Kind.GENERATION:
-            from worker.services.generation import perform_generation  # slow import
+            from worker.services.generation_runs import perform_generation  # slow import
 
             return perform_generation
         case Run.Kind.SCORING:

@@ -19,7 +19,7 @@ from worker.services.generation import Recipe, adapter_folder, load_generator
 from worker.services.versions import scorer_for
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 KEPT = "sweep.json"
 
@@ -64,7 +64,7 @@ def sweep(
         version: the adapter.
         original: without it; gives pipeline and steps.
         prompts: (n,) texts.
-        originals: (n,) the original's images of them, scored by all scorers; their seeds are used.
+        originals: (n,) the original's first images of them, scored by all scorers.
         scorers: by which all is measured.
         grid: (guidance, scale) of each setting.
         reporter: of the run.
@@ -82,7 +82,7 @@ def sweep(
         name = f"{guidance:g} {scale:g}"
         if name not in done:
             pipeline = pipeline or load_generator(Recipe.of(original))
-            pictures = _drawn(pipeline, version, original, prompts, originals, guidance, scale)
+            pictures = _drawn(pipeline, version, original, prompts, guidance, scale)
             pairs = list(zip(pictures, prompts, strict=True))
             done[name] = {str(scorer): list(map(float, scorer_for(scorer).score_pairs(pairs))) for scorer in scorers}
             _keep(workdir / KEPT, done)
@@ -93,23 +93,25 @@ def sweep(
 
 
 def _drawn(
-    pipeline: "StableDiffusionPipeline",
+    pipeline: "DiffusionPipeline",
     version: ModelVersion,
     original: Generator,
     prompts: Sequence[str],
-    originals: Sequence[Image],
     guidance: float,
     scale: float,
 ) -> list[PIL.Image.Image]:
-    from worker.generation.pipeline import generate  # slow import
+    from worker.generation.pipeline import generate, seed_for  # slow import
 
+    recipe = Recipe.of(original)
     return generate(
         pipeline,
         prompts,
-        [image.seed or 0 for image in originals],
-        steps=Recipe.of(original).steps,
+        [seed_for(prompt, 0) for prompt in prompts],
+        steps=recipe.steps,
         guidance=guidance,
         negative_prompt=version.manifest["mark"],
+        width=recipe.width,
+        height=recipe.height,
         adapter_folder=adapter_folder(str(version)),
         adapter_scale=scale,
     )
