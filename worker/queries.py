@@ -1,5 +1,6 @@
 """What is read in the machine's room: runs, their curves, model versions, and who is there to work."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from annotations.models import Campaign, Image
+from annotations.models import Campaign, Image, Vote
 from scoring.metrics import Estimate
 from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent
 
@@ -20,6 +21,8 @@ PRESENCE_SECONDS = 30
 
 LOG_LINES = 200
 CURVE_POINTS = 200
+
+TIMED_VOTES = 500
 IMAGES_SHOWN = 12
 
 
@@ -152,6 +155,23 @@ def previous_version(family: str) -> ModelVersion | None:
 def rejection_of(version: ModelVersion) -> Rejection | None:
     """The decision against a version that stands."""
     return version.rejections.filter(taken_back_by=None).select_related("by").first()
+
+
+def latest_proof(version: ModelVersion) -> Run | None:
+    """The newest automatic proof of an adapter that succeeded."""
+    proofs = Run.objects.filter(kind=Run.Kind.PROOF, state=Run.State.SUCCEEDED, config__version=str(version))
+    return proofs.order_by("-id").first()
+
+
+def seconds_per_vote(*, is_synthetic: bool) -> float | None:
+    """How long a person takes to choose between two images: median of the latest 500 votes; None without any."""
+    votes = Vote.objects.counted().filter(
+        task__campaign__candidates=2, task__campaign__is_synthetic=is_synthetic, shown_ms__isnull=False
+    )
+    times = [
+        time for time in votes.order_by("-pk").values_list("shown_ms", flat=True)[:TIMED_VOTES] if time is not None
+    ]
+    return statistics.median(times) / 1000 if times else None
 
 
 def mark_gains_of(version: ModelVersion) -> tuple[Estimate | None, Estimate | None]:

@@ -27,13 +27,16 @@ from annotations.models import Campaign
 from worker import queries
 from worker.forms import GenerationForm
 from worker.models import ModelVersion, Run
+from worker.proof_tables import proof_tables
 from worker.queries import Curve
 from worker.services import runs as run_services
 from worker.services import versions as version_services
+from worker.services.adapters import put_into_use
 from worker.services.generation_runs import open_generation
-from worker.services.recipes import FieldRejected
+from worker.services.recipes import FieldRejected, UnableToGenerate
 from worker.services.runs import OpenedRun, UnableToCancelRun, UnableToOpenRun, UnableToRetryRun, UnknownPreset
 from worker.services.versions import NothingToRollBackTo, VersionRejected
+from worker.study_plans import adapter_context
 
 RUNS_PER_PAGE = 25
 
@@ -153,6 +156,7 @@ def run(request: HttpRequest, public_id: UUID) -> HttpResponse:
         "images": queries.newest_images_of(found),
         "figures": figures_of(found.metrics),
         "version": getattr(found, "version", None),
+        "proof": proof_tables(found.metrics) if found.kind == Run.Kind.PROOF and found.metrics else None,
         "is_worker_online": queries.is_worker_online(queries.queue_of(found.kind)),
         "may_change": request.user.has_perm("worker.change_run"),
         "may_add": request.user.has_perm("worker.add_run"),
@@ -265,10 +269,14 @@ def version(request: HttpRequest, public_id: UUID) -> HttpResponse:
     context = {
         "version": found,
         "figures": figures_of(found.metrics),
-        "promotions": found.promotions.select_related("replaced", "by"),
+        "promotions": found.promotions.select_related("replaced", "by", "generator"),
+        "rejections": found.rejections.select_related("by"),
+        "rejection": queries.rejection_of(found),
         "manifest": json.dumps(found.manifest, indent=2, sort_keys=True, ensure_ascii=False),
         "previous": queries.previous_version(found.family) if found.is_current else None,
         "may_change": request.user.has_perm("worker.change_modelversion"),
+        "may_open_runs": request.user.has_perm("worker.add_run"),
+        **(adapter_context(found) if found.family == ModelVersion.Family.ADAPTER else {}),
     }
     return render(request, "worker/version.html", context)
 
@@ -280,8 +288,8 @@ def promote_version(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Put a version into use."""
     found = get_object_or_404(ModelVersion, public_id=public_id)
     try:
-        version_services.promote_version(version=found, by=_person(request), reason=request.POST.get("reason", ""))
-    except VersionRejected as error:
+        put_into_use(version=found, by=_person(request), reason=request.POST.get("reason", ""))
+    except (VersionRejected, UnableToGenerate) as error:
         messages.error(request, str(error))
     else:
         messages.success(request, _("%(version)s is in use now.") % {"version": found})

@@ -9,7 +9,7 @@ from django.db.models import Count
 from annotations.models import Generator
 from scoring.reward_hacking import Arm
 from worker.models import ModelVersion, Promotion
-from worker.services.generation import Recipe, make_generator
+from worker.services.recipes import Recipe, make_generator
 from worker.services.versions import promote_version
 
 LONGEST_NAME = 120
@@ -67,8 +67,8 @@ def arms_of(*, version: ModelVersion, original: Generator) -> dict[Arm, Generato
     }
 
 
-def promote_adapter(*, version: ModelVersion, by: User | None = None, reason: str = "") -> ModelVersion:
-    """Put an adapter into use, and make it a generator for further campaigns where its original is here.
+def put_into_use(*, version: ModelVersion, by: User | None = None, reason: str = "") -> ModelVersion:
+    """Promote a version; an adapter whose original is here becomes a generator for further campaigns with it.
 
     Raises:
         VersionRejected: the artefact was changed or cut off since it was registered.
@@ -76,7 +76,7 @@ def promote_adapter(*, version: ModelVersion, by: User | None = None, reason: st
     """
     with transaction.atomic():
         promoted = promote_version(version=version, by=by, reason=reason)
-        if original := original_of(version):
+        if version.family == ModelVersion.Family.ADAPTER and (original := original_of(version)):
             generator = adapted_generator(version=version, original=original)
             latest = Promotion.objects.filter(version=version).order_by("-pk").values("pk")[:1]
             Promotion.objects.filter(pk__in=latest).update(generator=generator)
