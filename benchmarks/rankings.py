@@ -2,7 +2,7 @@
 
 Run: make bench-rankings [RANKINGS="--votes 1000000 --generators 200"]
 
-The votes are synthetic: drawn by Plackett-Luce from known worths, among sets of two to nine, a tenth of them ties, with
+The votes are synthetic: drawn by Plackett-Luce from known worths, among sets of two to nine or of the sizes asked for, a tenth of them ties, with
 a leaning to the first place. What is timed is everything that `rank_generators` does with votes that it has read: the
 fit with ties and places, intervals by 1,000 resamples, bands of ranks, components.
 """
@@ -26,7 +26,7 @@ def main() -> None:
     wanted = arguments()
     rng = np.random.default_rng(wanted.seed)
     worths = rng.normal(0, SPREAD, wanted.generators)
-    votes = made(rng, worths - worths.mean(), wanted.votes)
+    votes = made(rng, worths - worths.mean(), wanted.votes, wanted.sizes)
     before = megabytes()
     started, cpu = time.perf_counter(), time.process_time()
     ranking = rank_votes([f"generator {n}" for n in range(wanted.generators)], votes, is_order_shown=True)
@@ -39,9 +39,8 @@ def main() -> None:
     print(f"{covered(ranking, worths - worths.mean()):.1%} of the true log-worths lie in their 95 % interval")
 
 
-def made(rng: np.random.Generator, worths: np.ndarray, count: int) -> list[Votes]:
+def made(rng: np.random.Generator, worths: np.ndarray, count: int, sizes: list[int]) -> list[Votes]:
     """Votes on sets of each size, as many of every size."""
-    sizes = range(2, 10)
     made = []
     for size in sizes:
         members = np.concatenate([some_sets(rng, len(worths), size) for _ in range(count // len(sizes) // AT_ONCE)])
@@ -71,6 +70,7 @@ def megabytes() -> float:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--votes", type=int, default=1_000_000, help="rounded down to 8,000s")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[*range(2, 10)], help="images in a set")
     parser.add_argument("--generators", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -69,18 +69,9 @@ def main() -> None:
     torch.set_num_threads(1)
     started, cpu = time.time(), time.process_time()
     world = made(wanted.seed, wanted.choices)
-    config = ClassifierConfig.from_json(
-        {
-            "preset": "tiny",
-            "image_blocks": wanted.blocks[0],
-            "text_blocks": wanted.blocks[1],
-            "learning_rate": wanted.rate,
-            "epochs": wanted.epochs,
-            "choices_per_batch": wanted.batch,
-            "readers": 1,
-            "seed": wanted.seed,
-        }  # fmt: skip
-    )
+    settings = {"learning_rate": wanted.rate, "epochs": wanted.epochs, "choices_per_batch": wanted.batch}
+    blocks = {"image_blocks": wanted.blocks[0], "text_blocks": wanted.blocks[1]}
+    config = ClassifierConfig.from_json({"preset": "tiny", "readers": 1, "seed": wanted.seed} | settings | blocks)
     with tempfile.TemporaryDirectory() as folder:
         base = base_models.unpack(Path(folder) / "base").clip
         result = train(config, world.choices, world.open, base, Path(folder) / "out", said, is_synthetic=True)
