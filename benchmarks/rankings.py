@@ -2,9 +2,9 @@
 
 Run: make bench-rankings [RANKINGS="--votes 1000000 --generators 200"]
 
-The votes are synthetic: drawn by Plackett-Luce from known worths, among sets of two to nine or of the sizes asked for, a tenth of them ties, with
-a leaning to the first place. What is timed is everything that `rank_generators` does with votes that it has read: the
-fit with ties and places, intervals by 1,000 resamples, bands of ranks, components.
+The votes are synthetic: drawn by Plackett-Luce from known worths, among sets of two to nine or of the sizes asked for,
+a tenth of them ties, with a leaning to the first place. What is timed is everything that `rank_generators` does with
+votes that it has read: the fit with ties and places, intervals by 1,000 resamples, bands of ranks, components.
 """
 
 import argparse
@@ -31,9 +31,9 @@ def main() -> None:
     started, cpu = time.perf_counter(), time.process_time()
     ranking = rank_votes([f"generator {n}" for n in range(wanted.generators)], votes, is_order_shown=True)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-    print(
-        f"{sum(len(of_size.answers) for of_size in votes):,} votes on sets of 2 to 9, {wanted.generators} generators, ties and places estimated"
-    )
+    count = sum(len(of_size.answers) for of_size in votes)
+    sizes = " ".join(map(str, wanted.sizes))
+    print(f"{count:,} votes on sets of {sizes}, {wanted.generators} generators, ties and places estimated")
     print(f"{seconds:.1f} s by the clock, {cpu_seconds:.1f} s of CPU; the aim is {AIM_SECONDS:.0f} s")
     print(f"{megabytes():.0f} MB at the peak ({before:.0f} MB before); the aim is {AIM_MEGABYTES} MB")
     print(f"{covered(ranking, worths - worths.mean()):.1%} of the true log-worths lie in their 95 % interval")
