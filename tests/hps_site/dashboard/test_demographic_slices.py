@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def birds() -> Campaign:
-    """Twelve women, who told it first, choose what CLIP scores highest, twelve men what HPS does, one time of four the other way round.
+    """Twelve women, who told it first, and twelve men: three times of four the women choose as CLIP, the men as HPS.
 
     The last four of the men are left out until they are ten, and the other eight are too few to be told of.
     """
