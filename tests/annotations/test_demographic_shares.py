@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from annotations.models import Annotator, Campaign, Demographics, Participation
@@ -94,6 +94,7 @@ def test_what_is_left_of_everybody_is_nobody_or_ten_people(regions, labels):
     st.dictionaries(st.sampled_from("abcdef"), st.integers(min_value=1, max_value=25)),
     st.integers(min_value=0, max_value=25),
 )
+@example({"a": 20}, 0)
 def test_no_sum_of_told_groups_leaves_one_to_nine_people(counts, silent):
     """The attack by subtraction: everybody less any groups that are told of."""
     total = sum(counts.values()) + silent
