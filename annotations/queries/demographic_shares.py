@@ -10,13 +10,13 @@ told. What stands in the way, each by itself not enough:
 - nothing is told over several campaigns, or by two questions at once: the difference would be a few people;
 - each person counts alike, and chance is added of half of what one person can move a share by. It follows from the
   secret key and from the very people and numbers, so that asking again gives the same (the cell keys of census
-  offices) and leaving somebody out gives another;
+  offices) and leaving anybody out gives another;
 - shares are rounded to whole percents, intervals outwards; how many people there are is not told.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +78,7 @@ def shares_by_group(campaign: Campaign, credits: Iterable[Credit], *, name: str,
         groups = _groups([(row[0], row[column]) for row in people if row[column]], len(means))
         for answer, label in _labels(question):
             if answer in groups:
-                members = {person: means[person] for person in groups[answer]}
-                share = _coarse(members, name, f"{campaign.pk} {key} {question} {answer}")
+                share = coarse(means, groups[answer], name=name, key=f"{campaign.pk} {key} {question} {answer}")
                 shares.append(GroupShare(_title(question), label, share))
     return shares
 
@@ -121,16 +120,26 @@ def _groups(answers: Sequence[tuple[int, str]], total: int) -> dict[str, list[in
     return groups
 
 
-def _coarse(members: dict[int, float], name: str, key: str) -> Estimate:
-    """The mean of a group with its interval over people, chance added to both, in whole percents."""
+def coarse(means: Mapping[int, float], members: Iterable[int], *, name: str, key: str) -> Estimate:
+    """The mean of a group with its interval over people, chance added to both, in whole percents.
+
+    The chance follows from everybody's numbers, not only from the group's: else a share that stays the very same when
+    somebody is excluded would tell that they don't belong to it.
+
+    Args:
+        means: of everybody in the slice, by person.
+        members: ten people or more.
+        name: of the share.
+        key: what the share is of.
+    """
     people = sorted(members)
-    values = np.array([members[person] for person in people])
+    values = np.array([means[person] for person in people])
     exact = clustered_mean(values, list(map(str, people)), name=name, unit="people or more")
     assert exact.value is not None  # there are ten people
     assert exact.low is not None
     assert exact.high is not None
     deviation = NOISE / len(people)
-    said = repr((key, [(person, round(members[person], 9)) for person in people]))
+    said = repr((key, people, sorted((person, round(mean, 9)) for person, mean in means.items())))
     seed = int.from_bytes(salted_hmac(__name__, said, algorithm="sha256").digest())
     added = float(np.random.default_rng(seed).normal(0, deviation))
     half = math.hypot((exact.high - exact.low) / 2, _Z95 * deviation)
