@@ -119,14 +119,18 @@ def measure(part: LeftOut, unseen: Scores, seen: Scores, base: Scores) -> dict[s
 
 
 def figures(choices: Sequence[Choice], unseen: Scores, seen: Scores, base: Scores) -> dict[str, Any]:
-    """Top-1 of n of the three, the differences of the first to the others, chance and both ceilings, as records."""
+    """Top-1 of n of the three, the differences of the first to the others, chance and both ceilings, as records.
+
+    A choice may be given several times; people's agreement with each other is looked at once.
+    """
+    once = list(dict.fromkeys(choices))
     estimates = {
         "unseen_top_one": metrics.top_one_accuracy(choices, unseen, name="top-1 of n, generator never seen"),
         "seen_top_one": metrics.top_one_accuracy(choices, seen, name="top-1 of n, trained on all"),
         "base_top_one": metrics.top_one_accuracy(choices, base, name="top-1 of n, base"),
         "chance": metrics.chance_level(choices),
-        "human_ceiling": agreement.human_ceiling(choices),
-        "highest_attainable": agreement.highest_attainable(choices),
+        "human_ceiling": agreement.human_ceiling(once),
+        "highest_attainable": agreement.highest_attainable(once),
         "unseen_difference": metrics.top_one_difference(
             choices, unseen, base, name="top-1 of n, never seen - base"
         ),

@@ -103,6 +103,8 @@ def test_pooled_counts_a_choice_with_each_generator_that_it_shows():
 
     assert (found["unseen_top_one"]["value"], found["unseen_top_one"]["n"]) == (0.5, 4)
     assert found["seen_difference"]["value"] == -0.5
+    assert found["human_ceiling"]["value"] is None  # nobody stands beside themselves
+    assert found["highest_attainable"]["n"] == 2
 
 
 @pytest.mark.parametrize(
