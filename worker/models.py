@@ -29,6 +29,8 @@ class Run(models.Model):
         GENERATION = "generation", _("image generation")
         SCORING = "scoring", _("image scoring")
         IMPORT = "import", _("image import")
+        LEAVE_OUT = "leave_out", _("training without each generator")
+        SETS = "sets", _("comparison of image sets")
         PROOF = "proof", _("automatic proof")
         STUDY = "study", _("blind study")
 
@@ -151,13 +153,15 @@ class ModelVersion(models.Model):
     """An artefact that can be used: a scorer or an adapter, with what it was made from."""
 
     class Family(models.TextChoices):
+        """Those of the site; a scorer of one's own is a family too, by its name."""
+
         CLIP = "clip", _("CLIP score")
         HPS = "hps", _("Human Preference Score")
         AESTHETIC = "aesthetic", _("aesthetic score")
         ADAPTER = "adapter", _("adapter")
 
     public_id = models.UUIDField(_("public id"), unique=True, default=uuid.uuid4, editable=False)
-    family = models.CharField(_("family"), max_length=9, choices=Family)
+    family = models.CharField(_("family"), max_length=40)
     number = models.PositiveIntegerField(_("number"))
     folder = models.CharField(_("folder of the artefact"), max_length=300)
     sha256 = models.CharField(_("SHA-256 of the manifest"), max_length=64)
@@ -190,6 +194,15 @@ class ModelVersion(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("worker:version", args=[self.public_id])
+
+    def get_family_display(self) -> str:
+        return family_label(self.family)
+
+
+def family_label(family: str) -> str:
+    """A family in words; that of a scorer of one's own has no other word than its name."""
+    known = dict(ModelVersion.Family.choices)
+    return str(known.get(family, family))
 
 
 class Promotion(models.Model):

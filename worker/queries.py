@@ -26,14 +26,15 @@ TIMED_VOTES = 500
 IMAGES_SHOWN = 12
 
 
-# The settings there are to start from, by kind; generation and scoring need none.
+# The settings there are to start from, by kind; the others need none.
 PRESETS: dict[str, tuple[str, ...]] = {
     Run.Kind.CLASSIFIER: ("tiny", "paper", "hps2"),
     Run.Kind.AESTHETIC: ("tiny", "paper"),
     Run.Kind.ADAPTER: ("tiny", "paper"),
+    Run.Kind.LEAVE_OUT: ("tiny", "paper", "hps2"),
 }
 
-# What a button can start; generation and scoring need to be told of what.
+# What a button can start on the page of runs; the others need to be told of what.
 BUTTONS: dict[str, Any] = {
     Run.Kind.CLASSIFIER: _("Retrain classifier"),
     Run.Kind.ADAPTER: _("Train adapter"),
@@ -124,6 +125,11 @@ def newest_images_of(run: Run, limit: int = IMAGES_SHOWN) -> list[Image]:
 def versions_by_age() -> QuerySet[ModelVersion]:
     """All versions: by family, the newest first."""
     return ModelVersion.objects.select_related("run", "snapshot").order_by("family", "-number")
+
+
+def scoring_versions() -> QuerySet[ModelVersion]:
+    """All versions that give scores: every family but the adapters."""
+    return ModelVersion.objects.exclude(family=ModelVersion.Family.ADAPTER)
 
 
 def version_by_name(name: str) -> ModelVersion | None:

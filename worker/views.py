@@ -26,7 +26,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotations.models import Campaign
 from worker import queries
 from worker.forms import GenerationForm
-from worker.models import ModelVersion, Run
+from worker.models import ModelVersion, Run, family_label
 from worker.proof_tables import proof_tables
 from worker.queries import Curve
 from worker.services import runs as run_services
@@ -61,6 +61,10 @@ FIGURES: dict[str, Any] = {
     "in_use": gettext_lazy("Version in use at that time"),
     "in_use_difference": gettext_lazy("Difference to that version"),
     "pairwise": gettext_lazy("This version, by pairs"),
+    "unseen_top_one": gettext_lazy("Trained without the generator"),
+    "unseen_difference": gettext_lazy("Without it, difference to base CLIP"),
+    "seen_top_one": gettext_lazy("Trained on all generators"),
+    "seen_difference": gettext_lazy("Without it, difference to trained on all"),
 }
 
 P = ParamSpec("P")
@@ -86,6 +90,11 @@ class OpenRunForm(forms.Form):
     kind = forms.ChoiceField(choices=Run.Kind)
     preset = forms.CharField(max_length=40, required=False, empty_value="tiny")
     campaign = forms.ModelChoiceField(Campaign.objects.order_by("name"), to_field_name="slug", required=False)
+
+    def clean(self) -> dict[str, Any]:
+        """What was sent, without a preset where the kind has none."""
+        sent = super().clean() or {}
+        return sent if sent.get("kind") in queries.PRESETS else sent | {"preset": ""}
 
 
 @dataclass(frozen=True)
@@ -249,7 +258,7 @@ def versions(request: HttpRequest) -> HttpResponse:
         "families": [
             {
                 "name": name,
-                "label": ModelVersion.Family(name).label,
+                "label": family_label(name),
                 "versions": members,
                 "previous": queries.previous_version(name),
             }
@@ -301,7 +310,7 @@ def promote_version(request: HttpRequest, public_id: UUID) -> HttpResponse:
 @permission_required("worker.change_modelversion", raise_exception=True)
 def roll_back(request: HttpRequest, family: str) -> HttpResponse:
     """Put the version before the current one back into use."""
-    if family not in ModelVersion.Family:
+    if not ModelVersion.objects.filter(family=family).exists():
         raise Http404
     try:
         restored = version_services.roll_back(family=family, by=_person(request))

@@ -288,6 +288,14 @@ def performer_for(kind: str) -> Performer:
             from worker.services.scoring import perform_scoring  # slow import
 
             return perform_scoring
+        case Run.Kind.LEAVE_OUT:
+            from worker.services.generalisation import perform_leave_out  # slow import
+
+            return perform_leave_out
+        case Run.Kind.SETS:
+            from worker.services.image_sets import perform_sets  # slow import
+
+            return perform_sets
         case Run.Kind.IMPORT:
             from worker.services.importing import perform_import  # as the others: only where it is done
 

@@ -1,6 +1,7 @@
 """Model versions: registered from an artefact, put into use, rolled back."""
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,8 +13,9 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from annotations.models import Snapshot
-from scoring import checkpoints, model_cards
+from scoring import checkpoints, model_cards, scorers
 from scoring.checkpoints import CheckpointRejected
+from scoring.scorers import ScorerRejected
 from worker.models import ModelVersion, Promotion, Rejection, Run
 from worker.queries import previous_version, rejection_of
 
@@ -200,10 +202,24 @@ def scorer_for(version: ModelVersion) -> "Scorer":
     Raises:
         UnableToLoadScorer: adapters don't score.
         CheckpointRejected: the artefact is missing or damaged.
+        ScorerRejected: it is a scorer of one's own whose code is gone, or is another by now.
     """
     if version.family == ModelVersion.Family.ADAPTER:
         raise UnableToLoadScorer(f"{version} is an adapter; choose a version that scores.")
+    if version.family not in ModelVersion.Family:
+        return _own_scorer(version)
     return _load_scorer(folder_of(version), version.sha256)
+
+
+def _own_scorer(version: ModelVersion) -> "Scorer":
+    own = scorers.find(version.family, settings.SCORER_MODULES)
+    if own is None:
+        raise ScorerRejected(f"No module of SCORER_MODULES has {version.family}, of which {version} is a version.")
+    if hashlib.sha256(own.source()).hexdigest() != version.manifest["weights"]["sha256"]:
+        raise ScorerRejected(
+            f"The code of {version.family} is another than that of {version}; name it without a number to use it."
+        )
+    return own
 
 
 @functools.lru_cache(maxsize=4)

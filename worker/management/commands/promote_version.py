@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("version", nargs="?", metavar="VERSION", help="such as hps-3 or adapter-1")
-        what.add_argument("--roll-back", metavar="FAMILY", choices=ModelVersion.Family.values, help="such as hps")
+        what.add_argument("--roll-back", metavar="FAMILY", help="such as hps")
         parser.add_argument("--reason", default="", help="kept with the promotion")
         parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON")
 
