@@ -7,7 +7,7 @@ STAMP = $(VENV)/.made-from-lock
 PYTEST = $(RUN) -m pytest -n 2
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-policies bench-claims toy-weights
+.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-policies bench-claims bench-rankings bench-toy-hps toy-weights
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -49,7 +49,7 @@ fix: $(STAMP) ## repair the style where a program can
 messages: $(STAMP) ## bring the annotators' texts in every language up to date (needs gettext)
 	@deploy/make-messages $(RUN)
 
-bench: bench-scoring bench-training bench-policies bench-claims ## every benchmark, one after the other (hours)
+bench: bench-scoring bench-training bench-policies bench-claims bench-rankings bench-toy-hps ## every benchmark, one after the other (hours)
 
 bench-scoring: $(STAMP) ## scoring beside the hpsv2 package's call pattern and a plain loop (BENCH="--device cuda")
 	$(RUN) -m benchmarks.scoring $(BENCH)
@@ -62,6 +62,12 @@ bench-policies: $(STAMP) ## how many votes each pair policy needs to rank twelve
 
 bench-claims: $(STAMP) ## how long a claim takes with a thousand tasks and with a hundred thousand
 	$(RUN) -m benchmarks.claims $(CLAIMS)
+
+bench-rankings: $(STAMP) ## how long a million votes take to rank 200 generators, and how much memory
+	$(RUN) -m benchmarks.rankings $(RANKINGS)
+
+bench-toy-hps: $(STAMP) ## whether HPS beats base CLIP in the toy world with 10,000 choices, and how near it comes to people
+	$(RUN) -m benchmarks.toy_hps $(TOY)
 
 toy-weights: $(STAMP) ## make the two tiny base models anew, from nothing
 	$(RUN) -m hps_site.demo.toy_weights

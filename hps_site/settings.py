@@ -31,6 +31,7 @@ ALLOWED_HOSTS = environment.words(
     "ALLOWED_HOSTS", [urlsplit(SITE_URL).hostname or "", "localhost", "127.0.0.1", "[::1]"]
 )
 DEVICE = environment.text("DEVICE", "auto")
+HUB_DOWNLOADS = environment.truth("HUB_DOWNLOADS")
 SCORER_MODULES = environment.words("SCORER_MODULES", [])
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 TRUSTED_PROXIES = environment.whole_number("TRUSTED_PROXIES", 0)

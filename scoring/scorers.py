@@ -9,8 +9,11 @@ A function from pictures and their prompt to one number per picture, higher is b
 """
 
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 ScoreFunction = Callable[[Sequence[Image.Image], str], ArrayLike]
+
+
+# A name is part of the names of versions, such as sharpness-1, and of file names.
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class ScorerRejected(ValueError):
@@ -33,6 +40,17 @@ class FunctionScorer:
             "kind": name, "name": name, "function": f"{function.__module__}.{function.__qualname__}",
         }  # fmt: skip
         self._function = function
+        self._source = _file_of(function)
+
+    def source(self) -> bytes:
+        """The file in which the function stands, as it was when it was read.
+
+        Raises:
+            ScorerRejected: it stands in none.
+        """
+        if self._source is None:
+            raise ScorerRejected(f"{self.kind} must stand in a file, so that a change of it can be noticed.")
+        return self._source
 
     def score(self, images: Sequence[Image.Image], prompt: str) -> NDArray[np.float64]:
         """One number per picture, (n,); higher is better.
@@ -55,6 +73,14 @@ class FunctionScorer:
                 yield from self.score(batch, prompt).tolist()
 
 
+def _file_of(function: ScoreFunction) -> bytes | None:
+    """Read now: by the time that somebody asks, the file may be another than the one that runs."""
+    try:
+        return Path(inspect.getfile(function)).read_bytes()  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return None
+
+
 SCORERS: dict[str, FunctionScorer] = {}
 
 
@@ -62,8 +88,10 @@ def scorer(name: str) -> Callable[[ScoreFunction], ScoreFunction]:
     """Make a function known as a scorer.
 
     Raises:
-        ScorerRejected: another function has the name.
+        ScorerRejected: the name is none, or another function has it.
     """
+    if not NAME.fullmatch(name):
+        raise ScorerRejected(f"{name!r} can't name a scorer; take small letters, digits and _, a letter first.")
 
     def know(function: ScoreFunction) -> ScoreFunction:
         made = FunctionScorer(name, function)
@@ -75,8 +103,8 @@ def scorer(name: str) -> Callable[[ScoreFunction], ScoreFunction]:
     return know
 
 
-def find(name: str, modules: Iterable[str]) -> FunctionScorer | None:
-    """The scorer of a name among those that the modules define, or None.
+def known(modules: Iterable[str]) -> dict[str, FunctionScorer]:
+    """The scorers that the modules define, by name.
 
     Raises:
         ScorerRejected: a module can't be imported.
@@ -86,4 +114,9 @@ def find(name: str, modules: Iterable[str]) -> FunctionScorer | None:
             importlib.import_module(module)
         except ImportError as error:
             raise ScorerRejected(f"SCORER_MODULES names {module!r}, which can't be imported: {error}.") from error
-    return SCORERS.get(name)
+    return SCORERS
+
+
+def find(name: str, modules: Iterable[str]) -> FunctionScorer | None:
+    """The scorer of a name among those that the modules define, or None; errors as `known`."""
+    return known(modules).get(name)

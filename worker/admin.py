@@ -9,9 +9,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from worker.models import ImageScore, ModelVersion, Promotion, Run, RunEvent, Study
+from worker.models import ImageScore, ModelVersion, Promotion, Rejection, Run, RunEvent, Study
 from worker.queries import run_choices
-from worker.services.versions import NothingToRollBackTo, VersionRejected, promote_version, roll_back
+from worker.services.adapters import put_into_use
+from worker.services.recipes import UnableToGenerate
+from worker.services.versions import NothingToRollBackTo, VersionRejected, roll_back
 
 
 class Facts(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -121,7 +123,7 @@ class ModelVersionAdmin(OpensRuns):
 
     def promote(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Put the version into use."""
-        return self._act(request, object_id, lambda version, person: promote_version(version=version, by=person))
+        return self._act(request, object_id, lambda version, person: put_into_use(version=version, by=person))
 
     def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Put the version that was in use before this one back into use."""
@@ -137,7 +139,7 @@ class ModelVersionAdmin(OpensRuns):
             return HttpResponseRedirect(back)
         try:
             in_use = act(version, request.user)
-        except (VersionRejected, NothingToRollBackTo) as error:
+        except (VersionRejected, NothingToRollBackTo, UnableToGenerate) as error:
             messages.error(request, str(error))
         else:
             messages.success(request, _now("In use now: %(version)s.") % {"version": in_use})
@@ -154,9 +156,16 @@ class RunEventAdmin(Facts):
 
 @admin.register(Promotion)
 class PromotionAdmin(Facts):
-    list_display = ["version", "replaced", "by", "reason", "created_at"]
+    list_display = ["version", "replaced", "generator", "by", "reason", "created_at"]
     list_filter = ["version__family"]
-    list_select_related = ["version", "replaced", "by"]
+    list_select_related = ["version", "replaced", "generator", "by"]
+
+
+@admin.register(Rejection)
+class RejectionAdmin(Facts):
+    list_display = ["version", "reason", "by", "created_at", "taken_back_by"]
+    list_filter = ["version__family"]
+    list_select_related = ["version", "by", "taken_back_by"]
 
 
 @admin.register(ImageScore)

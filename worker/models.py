@@ -29,6 +29,10 @@ class Run(models.Model):
         GENERATION = "generation", _("image generation")
         SCORING = "scoring", _("image scoring")
         IMPORT = "import", _("image import")
+        LEAVE_OUT = "leave_out", _("training without each generator")
+        SETS = "sets", _("comparison of image sets")
+        PROOF = "proof", _("automatic proof")
+        STUDY = "study", _("blind study")
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
@@ -161,13 +165,15 @@ class ModelVersion(models.Model):
     """An artefact that can be used: a scorer or an adapter, with what it was made from."""
 
     class Family(models.TextChoices):
+        """Those of the site; a scorer of one's own is a family too, by its name."""
+
         CLIP = "clip", _("CLIP score")
         HPS = "hps", _("Human Preference Score")
         AESTHETIC = "aesthetic", _("aesthetic score")
         ADAPTER = "adapter", _("adapter")
 
     public_id = models.UUIDField(_("public id"), unique=True, default=uuid.uuid4, editable=False)
-    family = models.CharField(_("family"), max_length=9, choices=Family)
+    family = models.CharField(_("family"), max_length=40)
     number = models.PositiveIntegerField(_("number"))
     folder = models.CharField(_("folder of the artefact"), max_length=300)
     sha256 = models.CharField(_("SHA-256 of the manifest"), max_length=64)
@@ -201,6 +207,15 @@ class ModelVersion(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("worker:version", args=[self.public_id])
 
+    def get_family_display(self) -> str:
+        return family_label(self.family)
+
+
+def family_label(family: str) -> str:
+    """A family in words; that of a scorer of one's own has no other word than its name."""
+    known = dict(ModelVersion.Family.choices)
+    return str(known.get(family, family))
+
 
 class Promotion(models.Model):
     """Who put which version into use, and when; a roll-back is a promotion of an earlier version."""
@@ -208,6 +223,9 @@ class Promotion(models.Model):
     version = models.ForeignKey(ModelVersion, models.PROTECT, verbose_name=_("version"), related_name="promotions")
     replaced = models.ForeignKey(
         ModelVersion, models.PROTECT, verbose_name=_("replaced"), null=True, blank=True, related_name="+"
+    )
+    generator = models.ForeignKey(
+        Generator, models.PROTECT, verbose_name=_("as the generator"), null=True, blank=True, related_name="+"
     )
     reason = models.CharField(_("reason"), max_length=300, blank=True)
     by = models.ForeignKey(
@@ -222,6 +240,34 @@ class Promotion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} in use"
+
+
+class Rejection(models.Model):
+    """Who decided against a version, and why; it stands until the version is promoted after all."""
+
+    version = models.ForeignKey(ModelVersion, models.PROTECT, verbose_name=_("version"), related_name="rejections")
+    reason = models.CharField(_("reason"), max_length=300)
+    taken_back_by = models.ForeignKey(
+        Promotion, models.PROTECT, verbose_name=_("taken back by"), null=True, blank=True, related_name="+"
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(_("at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("rejection")
+        verbose_name_plural = _("rejections")
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(reason=""), name="rejection_has_a_reason"),
+            models.UniqueConstraint(
+                fields=["version"], name="rejection_stands_once_per_version", condition=Q(taken_back_by=None)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version} rejected"
 
 
 class ImageScore(models.Model):
@@ -241,7 +287,7 @@ class ImageScore(models.Model):
 
 
 class Study(models.Model):
-    """A blind campaign of one generator against another, here original against adapted."""
+    """A blind campaign of one generator against another: original against adapted, or any two."""
 
     campaign = models.OneToOneField(Campaign, models.CASCADE, verbose_name=_("campaign"), related_name="study")
     version = models.ForeignKey(

@@ -1,6 +1,7 @@
 """What is read in the machine's room: runs, their curves, model versions, and who is there to work."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,9 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from annotations.models import Campaign
-from worker.models import ModelVersion, Promotion, Run, RunEvent
+from annotations.models import Campaign, Image, Vote
+from scoring.metrics import Estimate
+from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent
 
 DEFAULT_QUEUE, GPU_QUEUE = "default", "gpu"
 
@@ -20,15 +22,19 @@ PRESENCE_SECONDS = 30
 LOG_LINES = 200
 CURVE_POINTS = 200
 
+TIMED_VOTES = 500
+IMAGES_SHOWN = 12
 
-# The settings there are to start from, by kind; generation and scoring need none.
+
+# The settings there are to start from, by kind; the others need none.
 PRESETS: dict[str, tuple[str, ...]] = {
     Run.Kind.CLASSIFIER: ("tiny", "paper", "hps2"),
     Run.Kind.AESTHETIC: ("tiny", "paper"),
     Run.Kind.ADAPTER: ("tiny", "paper"),
+    Run.Kind.LEAVE_OUT: ("tiny", "paper", "hps2"),
 }
 
-# What a button can start; generation and scoring need to be told of what.
+# What a button can start on the page of runs; the others need to be told of what.
 BUTTONS: dict[str, Any] = {
     Run.Kind.CLASSIFIER: _("Retrain classifier"),
     Run.Kind.ADAPTER: _("Train adapter"),
@@ -104,9 +110,26 @@ def curves_of(run: Run, limit: int = CURVE_POINTS) -> list[Curve]:
     return [Curve(name, _thinned(sorted(points.items()), limit)) for name, points in sorted(curves.items())]
 
 
+def newest_images_of(run: Run, limit: int = IMAGES_SHOWN) -> list[Image]:
+    """The images that a run of generation made last, hidden ones too, the newest first; of other runs none."""
+    if run.kind != Run.Kind.GENERATION or run.started_at is None:
+        return []
+    made = Image.objects.filter(
+        generator__name=run.config.get("generator", ""), created_at__gte=run.started_at, file__gt=""
+    )
+    if run.finished_at is not None:
+        made = made.filter(created_at__lte=run.finished_at)
+    return list(made.select_related("prompt").order_by("-pk")[:limit])
+
+
 def versions_by_age() -> QuerySet[ModelVersion]:
     """All versions: by family, the newest first."""
     return ModelVersion.objects.select_related("run", "snapshot").order_by("family", "-number")
+
+
+def scoring_versions() -> QuerySet[ModelVersion]:
+    """All versions that give scores: every family but the adapters."""
+    return ModelVersion.objects.exclude(family=ModelVersion.Family.ADAPTER)
 
 
 def version_by_name(name: str) -> ModelVersion | None:
@@ -123,14 +146,52 @@ def current_version(family: str) -> ModelVersion | None:
 def previous_version(family: str) -> ModelVersion | None:
     """The version to which a roll-back would return: the one in use before the current one.
 
-    Promoting a version that was in use before counts as going back to it.
+    Promoting a version that was in use before counts as going back to it; rejected versions are passed over.
     """
     history: list[int] = []
     for version_id in Promotion.objects.filter(version__family=family).order_by("id").values_list("version", flat=True):
         if version_id in history:
             del history[history.index(version_id) :]
         history.append(version_id)
-    return ModelVersion.objects.get(pk=history[-2]) if len(history) > 1 else None
+    standing = Rejection.objects.filter(taken_back_by=None).values("version")
+    earlier = ModelVersion.objects.filter(pk__in=history, is_current=False).exclude(pk__in=standing)
+    return max(earlier, key=lambda version: history.index(version.pk), default=None)
+
+
+def rejection_of(version: ModelVersion) -> Rejection | None:
+    """The decision against a version that stands."""
+    return version.rejections.filter(taken_back_by=None).select_related("by").first()
+
+
+def latest_proof(version: ModelVersion) -> Run | None:
+    """The newest automatic proof of an adapter that succeeded."""
+    proofs = Run.objects.filter(kind=Run.Kind.PROOF, state=Run.State.SUCCEEDED, config__version=str(version))
+    return proofs.order_by("-id").first()
+
+
+def seconds_per_vote(*, is_synthetic: bool) -> float | None:
+    """How long a person takes to choose between two images: median of the latest 500 votes; None without any."""
+    votes = Vote.objects.counted().filter(
+        task__campaign__candidates=2, task__campaign__is_synthetic=is_synthetic, shown_ms__isnull=False
+    )
+    times = [
+        time for time in votes.order_by("-pk").values_list("shown_ms", flat=True)[:TIMED_VOTES] if time is not None
+    ]
+    return statistics.median(times) / 1000 if times else None
+
+
+def mark_gains_of(version: ModelVersion) -> tuple[Estimate | None, Estimate | None]:
+    """By how much the mark lowers the loss of held-out non-preferred and of preferred images, as training found it."""
+    after = (version.metrics.get("mark") or {}).get("after") or {}
+    return _gain(after.get("non_preferred")), _gain(after.get("preferred"))
+
+
+def _gain(record: Mapping[str, Any] | None) -> Estimate | None:
+    if not record:
+        return None
+    return Estimate(
+        "gain of the mark", record["gain"], record["gain_low"], record["gain_high"], record["images"], "images"
+    )
 
 
 def _thinned(points: Sequence[tuple[int, float]], limit: int) -> tuple[tuple[int, float], ...]:

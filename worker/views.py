@@ -21,17 +21,23 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotations.models import Campaign
 from worker import queries
-from worker.models import ModelVersion, Run
+from worker.forms import GenerationForm
+from worker.models import ModelVersion, Run, family_label
+from worker.proof_tables import proof_tables
 from worker.queries import Curve
 from worker.services import runs as run_services
 from worker.services import versions as version_services
+from worker.services.adapters import put_into_use
+from worker.services.generation_runs import open_generation
 from worker.services.importing import import_without_bad_rows
+from worker.services.recipes import FieldRejected, UnableToGenerate
 from worker.services.runs import OpenedRun, UnableToCancelRun, UnableToOpenRun, UnableToRetryRun, UnknownPreset
 from worker.services.versions import NothingToRollBackTo, VersionRejected
+from worker.study_plans import adapter_context
 
 RUNS_PER_PAGE = 25
 
@@ -56,6 +62,10 @@ FIGURES: dict[str, Any] = {
     "in_use": gettext_lazy("Version in use at that time"),
     "in_use_difference": gettext_lazy("Difference to that version"),
     "pairwise": gettext_lazy("This version, by pairs"),
+    "unseen_top_one": gettext_lazy("Trained without the generator"),
+    "unseen_difference": gettext_lazy("Without it, difference to base CLIP"),
+    "seen_top_one": gettext_lazy("Trained on all generators"),
+    "seen_difference": gettext_lazy("Without it, difference to trained on all"),
 }
 
 P = ParamSpec("P")
@@ -81,6 +91,11 @@ class OpenRunForm(forms.Form):
     kind = forms.ChoiceField(choices=Run.Kind)
     preset = forms.CharField(max_length=40, required=False, empty_value="tiny")
     campaign = forms.ModelChoiceField(Campaign.objects.order_by("name"), to_field_name="slug", required=False)
+
+    def clean(self) -> dict[str, Any]:
+        """What was sent, without a preset where the kind has none."""
+        sent = super().clean() or {}
+        return sent if sent.get("kind") in queries.PRESETS else sent | {"preset": ""}
 
 
 @dataclass(frozen=True)
@@ -148,8 +163,10 @@ def run(request: HttpRequest, public_id: UUID) -> HttpResponse:
         "log": queries.log_of(found),
         "charts": [line_chart(curves[name]) for name in CURVES if name in curves],
         "took": _duration(found),
+        "images": queries.newest_images_of(found),
         "figures": figures_of(found.metrics),
         "version": getattr(found, "version", None),
+        "proof": proof_tables(found.metrics) if found.kind == Run.Kind.PROOF and found.metrics else None,
         "is_worker_online": queries.is_worker_online(queries.queue_of(found.kind)),
         "may_change": request.user.has_perm("worker.change_run"),
         "may_add": request.user.has_perm("worker.add_run"),
@@ -173,6 +190,20 @@ def open_run(request: HttpRequest) -> HttpResponse:
         messages.error(request, " ".join(str(message) for errors in form.errors.values() for message in errors))
         return redirect("worker:runs")
     return _go_to_opened(request, lambda: run_services.open_run(**form.cleaned_data, by=_person(request)))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@staff_only
+@permission_required("worker.add_run", raise_exception=True)
+def generate(request: HttpRequest) -> HttpResponse:
+    """Who draws what: opens a run that makes images. A GET may fill in fields by its query."""
+    is_sent = request.method == "POST"
+    form = GenerationForm(request.POST, request.FILES) if is_sent else GenerationForm(initial=request.GET.dict())
+    if is_sent and form.is_valid():
+        return _go_to_opened(request, lambda: open_generation(**form.cleaned_data["run"], by=_person(request)))
+    context = {"form": form, "is_worker_online": queries.is_worker_online()}
+    return render(request, "worker/generate.html", context, status=422 if is_sent else 200)
 
 
 @require_POST
@@ -229,7 +260,7 @@ def versions(request: HttpRequest) -> HttpResponse:
         "families": [
             {
                 "name": name,
-                "label": ModelVersion.Family(name).label,
+                "label": family_label(name),
                 "versions": members,
                 "previous": queries.previous_version(name),
             }
@@ -249,10 +280,14 @@ def version(request: HttpRequest, public_id: UUID) -> HttpResponse:
     context = {
         "version": found,
         "figures": figures_of(found.metrics),
-        "promotions": found.promotions.select_related("replaced", "by"),
+        "promotions": found.promotions.select_related("replaced", "by", "generator"),
+        "rejections": found.rejections.select_related("by"),
+        "rejection": queries.rejection_of(found),
         "manifest": json.dumps(found.manifest, indent=2, sort_keys=True, ensure_ascii=False),
         "previous": queries.previous_version(found.family) if found.is_current else None,
         "may_change": request.user.has_perm("worker.change_modelversion"),
+        "may_open_runs": request.user.has_perm("worker.add_run"),
+        **(adapter_context(found) if found.family == ModelVersion.Family.ADAPTER else {}),
     }
     return render(request, "worker/version.html", context)
 
@@ -264,8 +299,8 @@ def promote_version(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Put a version into use."""
     found = get_object_or_404(ModelVersion, public_id=public_id)
     try:
-        version_services.promote_version(version=found, by=_person(request), reason=request.POST.get("reason", ""))
-    except VersionRejected as error:
+        put_into_use(version=found, by=_person(request), reason=request.POST.get("reason", ""))
+    except (VersionRejected, UnableToGenerate) as error:
         messages.error(request, str(error))
     else:
         messages.success(request, _("%(version)s is in use now.") % {"version": found})
@@ -277,7 +312,7 @@ def promote_version(request: HttpRequest, public_id: UUID) -> HttpResponse:
 @permission_required("worker.change_modelversion", raise_exception=True)
 def roll_back(request: HttpRequest, family: str) -> HttpResponse:
     """Put the version before the current one back into use."""
-    if family not in ModelVersion.Family:
+    if not ModelVersion.objects.filter(family=family).exists():
         raise Http404
     try:
         restored = version_services.roll_back(family=family, by=_person(request))
@@ -378,7 +413,7 @@ def _run_or_404(public_id: UUID) -> Run:
 def _go_to_opened(request: HttpRequest, open_one: Callable[[], OpenedRun]) -> HttpResponse:
     try:
         opened = open_one()
-    except (UnknownPreset, UnableToOpenRun, UnableToRetryRun) as error:
+    except (UnknownPreset, UnableToOpenRun, UnableToRetryRun, FieldRejected) as error:
         messages.error(request, str(error))
         return redirect("worker:runs")
     if opened.is_new:

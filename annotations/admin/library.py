@@ -79,9 +79,12 @@ class GeneratorAdmin(KeptAdmin):
 @admin.register(Image)
 class ImageAdmin(KeptAdmin):
     referrers = ("candidacies", "votes")
-    list_display = ["stamp", "short_id", "short_prompt", "generator", "seed", "size", "is_hidden", "created_at"]
+    list_display = [
+        *("stamp", "short_id", "short_prompt", "generator", "seed", "size"),
+        *("is_hidden", "hidden_reason", "created_at"),
+    ]
     list_display_links = ["short_id"]
-    list_filter = ["is_hidden", "format", "generator"]
+    list_filter = ["is_hidden", "hidden_reason", "format", "generator"]
     list_select_related = ["prompt", "generator"]
     list_per_page = 50
     search_fields = ["prompt__text", "sha256", "public_id"]
@@ -100,11 +103,17 @@ class ImageAdmin(KeptAdmin):
         "sha256",
         "reference",
         "created_at",
+        "hidden_reason",
     ]
     fields = [*readonly_fields, "is_hidden"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: Image, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's
+        if not obj.is_hidden:
+            obj.hidden_reason = ""  # whoever shows an image again has looked at it
+        super().save_model(request, obj, form, change)
 
     @admin.display(description=_("image"))
     def stamp(self, image: Image) -> SafeString:
@@ -131,6 +140,7 @@ class ImageAdmin(KeptAdmin):
         self._set_hidden(request, images, is_hidden=False)
 
     def _set_hidden(self, request: HttpRequest, images: QuerySet[Image], *, is_hidden: bool) -> None:
-        count = images.exclude(file="").update(is_hidden=is_hidden)  # without pixels an image stays hidden
+        changes = {"is_hidden": True} if is_hidden else {"is_hidden": False, "hidden_reason": ""}
+        count = images.exclude(file="").update(**changes)  # without pixels an image stays hidden
         text = ngettext("%(count)d image changed.", "%(count)d images changed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)

@@ -36,7 +36,7 @@ class ImageFilter(django_filters.FilterSet):
 
     class Meta:
         model = Image
-        fields = ["sha256", "format", "is_hidden"]
+        fields = ["sha256", "format", "is_hidden", "hidden_reason"]
 
 
 class PromptFilter(django_filters.FilterSet):

@@ -150,5 +150,5 @@ class StaffImage(serializers.ModelSerializer[Image]):
         model = Image
         fields = [
             *("id", "url", "prompt", "generator", "seed", "settings", "sha256", "format", "width", "height"),
-            *("is_hidden", "created_at"),
+            *("is_hidden", "hidden_reason", "created_at"),
         ]

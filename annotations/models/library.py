@@ -85,6 +85,14 @@ class Image(models.Model):
         PNG = "PNG", "PNG"
         WEBP = "WEBP", "WebP"
 
+    class HiddenReason(models.TextChoices):
+        """Why the machine hid an image; empty where a person did, or where it has no pixels."""
+
+        BLANK = "blank", _("blank: of one colour")
+        BROKEN = "broken", _("broken: no finite numbers, of another size, or damaged")
+        UNSAFE = "unsafe", _("blocked by a safety checker")
+        BLURRED = "blurred", _("blurred where it was made")
+
     public_id = models.UUIDField(_("public id"), unique=True, default=uuid.uuid4, editable=False)
     prompt = models.ForeignKey(Prompt, models.PROTECT, verbose_name=_("prompt"), related_name="images")
     generator = models.ForeignKey(
@@ -107,6 +115,9 @@ class Image(models.Model):
         related_name="copies",
     )
     is_hidden = models.BooleanField(_("hidden from annotators"), default=False)
+    hidden_reason = models.CharField(
+        _("why it is hidden"), max_length=7, choices=HiddenReason, blank=True, editable=False
+    )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
@@ -128,6 +139,9 @@ class Image(models.Model):
                 condition=(Q(width__gt=0, height__gt=0) & ~Q(file="") & ~Q(format=""))
                 | Q(file="", format="", width=0, height=0, is_hidden=True) & ~Q(reference=""),
                 name="image_has_pixels_or_is_hidden",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_hidden=True) | Q(hidden_reason=""), name="image_hidden_reason_if_hidden"
             ),
         ]
 

@@ -52,6 +52,8 @@ class ImageItem:
     generator: Generator | None = None
     seed: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    hidden_reason: str = ""
+    """One of `Image.HiddenReason` for an image that nobody may be shown."""
 
 
 def store_images(*, items: Iterable[ImageItem]) -> list[Image]:
@@ -67,7 +69,12 @@ def store_images(*, items: Iterable[ImageItem]) -> list[Image]:
         checked = read_image(item.content)
         store_file(checked=checked)
         image = unsaved_image(
-            facts=checked, prompt=item.prompt, generator=item.generator, seed=item.seed, settings=item.settings
+            facts=checked,
+            prompt=item.prompt,
+            generator=item.generator,
+            seed=item.seed,
+            settings=item.settings,
+            hidden_reason=item.hidden_reason,
         )
         unsaved.append(image)
     return record_images(images=unsaved)
@@ -80,8 +87,9 @@ def unsaved_image(
     generator: Generator | None = None,
     seed: int | None = None,
     settings: dict[str, Any] | None = None,
+    hidden_reason: str = "",
 ) -> Image:
-    """The row for a file that was checked, not saved yet."""
+    """The row for a file that was checked, not saved yet; with a reason it is hidden from annotators."""
     image = Image(
         prompt=prompt,
         generator=generator,
@@ -91,6 +99,8 @@ def unsaved_image(
         format=facts.format,
         width=facts.width,
         height=facts.height,
+        is_hidden=bool(hidden_reason),
+        hidden_reason=hidden_reason,
     )
     image.file.name = image_path(image, "")
     return image

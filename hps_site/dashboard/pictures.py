@@ -105,11 +105,19 @@ def person_chart(figures: PersonFigures) -> IntervalChart:
 
 
 def study_chart(report: StudyReport) -> IntervalChart | None:
-    """Both shares of a study beside one half; None before the first vote."""
-    rows = _drawn(
-        [_row(_("votes"), report.share, is_marked=True), _row(_("prompts won"), report.prompts_won, is_marked=True)]
-    )
-    return interval_chart(rows, [Reference(_("no difference: 50 %"), 0.5)]) if rows else None
+    """The share of votes, of all and of the prompts with each tag, beside one half; None before the first vote."""
+    rows = [_row(_("all votes"), report.share, is_marked=True)]
+    rows += [_row(one.tag, one.share) for one in report.tags]
+    drawn = _drawn(rows)
+    return interval_chart(drawn, [Reference(_("no difference: 50 %"), 0.5)]) if drawn else None
+
+
+def pair_agreement_chart(report: StudyReport) -> IntervalChart | None:
+    """Agreement of the scorers with people beside that of people with each other, on the same pairs."""
+    rows = [_row(_("people with each other"), report.human_agreement, is_marked=True)]
+    rows += [_row(str(one.version), one.agreement) for one in report.scorer_agreements]
+    drawn = _drawn(rows)
+    return interval_chart(drawn, [Reference(_("chance: 50 %"), 0.5)]) if drawn else None
 
 
 def precision_chart(precision: Precision) -> IntervalChart:

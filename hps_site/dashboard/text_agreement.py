@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hps_site.dashboard.findings import describe
 from hps_site.dashboard.queries.agreement import AgreementReport, ScorerDetail, SliceReport
+from hps_site.dashboard.queries.demographic_slices import GroupReport
 from hps_site.dashboard.text_reports import share_text, text_table
 from scoring.metrics import Estimate
 
@@ -45,6 +46,43 @@ def agreement_record(report: AgreementReport) -> dict[str, object]:
             for one in report.details
         ],
     }
+
+
+def groups(report: GroupReport) -> list[str]:
+    """The metrics by demographic group; no lines where no group may be told of."""
+    rows = [
+        (f"{group.question}: {group.label}", str(version), *_coarse(share))
+        for group in report.groups
+        for version, share in zip(report.versions, group.shares, strict=True)
+        if share is not None
+    ]
+    if not rows:
+        return []
+    title = "By demographic group of ten people or more, coarse so that nobody can be found; each person counts alike"
+    return ["", title, *text_table(["group", "metric", "top-1 of n", "95 % interval"], rows)]
+
+
+def group_record(report: GroupReport) -> list[dict[str, object]]:
+    """The same report as plain values."""
+    return [
+        {
+            "question": group.question,
+            "group": group.label,
+            "scorers": [
+                {"scorer": str(version), "top_1": share.to_record()}
+                for version, share in zip(report.versions, group.shares, strict=True)
+                if share is not None
+            ],
+        }
+        for group in report.groups
+    ]
+
+
+def _coarse(share: Estimate) -> tuple[str, str]:
+    assert share.value is not None  # what is told has a value and an interval
+    assert share.low is not None
+    assert share.high is not None
+    return f"{100 * share.value:.0f} %", f"{100 * share.low:.0f} to {100 * share.high:.0f} %"
 
 
 def _slice_record(report: SliceReport) -> dict[str, object]:

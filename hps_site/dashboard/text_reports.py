@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from annotations.models import Campaign
-from hps_site.dashboard.queries.image_sets import SetReport
 from hps_site.dashboard.queries.scorers import ScorerReport, ScorerResult
 from scoring.metrics import Estimate
 from scoring.rankings import Ranking
+from worker.services.image_sets import SetReport
 
 STANDINGS = {
     "base": "the base",
@@ -98,13 +98,7 @@ def set_record(campaigns: Sequence[Campaign], report: SetReport) -> dict[str, ob
     return {
         "campaigns": [campaign.slug for campaign in campaigns],
         "is_synthetic": any(campaign.is_synthetic for campaign in campaigns),
-        "features": report.tower,
-        "choices": report.choices,
-        "prompts": report.prompts,
-        "left_out": report.left_out,
-        "reference": report.reference,
-        "measures": [estimate.to_record() for estimate in report.estimates],
-    }
+    } | report.to_record()
 
 
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

@@ -151,11 +151,16 @@ def test_no_other_module_reads_what_people_told_of_themselves() -> None:
         "annotations/forms.py",
         "annotations/models/__init__.py",
         "annotations/models/people.py",
+        "annotations/queries/demographic_shares.py",
         "annotations/queries/demographics.py",
         "annotations/queries/people.py",
         "annotations/services/demographics.py",
         "annotations/services/erasure.py",
         "annotations/views/entry.py",
         "annotations/views/people.py",
+        # These see shares and counts of groups alone.
+        "hps_site/dashboard/queries/demographic_slices.py",
+        "hps_site/dashboard/text_agreement.py",
         "hps_site/dashboard/views/reports.py",
+        "hps_site/management/commands/evaluate_scorers.py",
     }

@@ -28,6 +28,7 @@ from tests.annotations.factories import (
 from tests.e2e.test_quality import moderated_campaign
 from tests.e2e.test_runs import make_done
 from tests.e2e.voting import DESKTOP, PHONE, Opened
+from tests.hps_site.dashboard import test_stored as stored
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
@@ -70,6 +71,9 @@ def addresses(boss: User, files: Path) -> dict[str, str]:
     for name in ("cedar", "dogwood"):
         make_image(prompt=prompt, generator=make_generator(name))
     run = make_done(files)
+    birds = Campaign.objects.get(slug="birds")
+    stored.make_done(birds, "leave_out", stored.left_out_metrics())
+    stored.make_done(birds, "sets", stored.set_report(stored.difference(-0.25, 0.5)).to_record())
     draft = make_campaign(slug="draft", tasks=2, state=Campaign.State.DRAFT, has_files=True, gold_share=0.1)
     draft.manifest_rows.create(source="x", number=7, file="a.png", problem="file: it is not there")
     open_to_all = make_campaign(slug="open", tasks=3, has_files=True, is_synthetic=True, instructions="Look closely.")

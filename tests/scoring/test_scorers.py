@@ -78,6 +78,26 @@ def test_find_imports_the_modules_that_are_named(tmp_path, monkeypatch):
         find("width", ["not_there"])
 
 
+def test_a_scorer_knows_the_file_that_it_was_read_from(tmp_path, monkeypatch):
+    file = tmp_path / "scorers_in_a_file.py"
+    file.write_text("from scoring.scorers import scorer\nscorer('named')(lambda images, prompt: [0.0])\n")
+    before = file.read_bytes()
+    monkeypatch.syspath_prepend(tmp_path)
+    found = find("named", ["scorers_in_a_file"])
+    file.write_text("")
+
+    assert found.source() == before
+    scorer("elsewhere")(len)
+    with pytest.raises(ScorerRejected, match="elsewhere must stand in a file"):
+        find("elsewhere", []).source()
+
+
+@pytest.mark.parametrize("name", ["", "Sharp", "sharp-1", "1st", "a b", "a" * 41])
+def test_a_name_fits_into_the_names_of_versions(name):
+    with pytest.raises(ScorerRejected, match="can't name a scorer"):
+        scorer(name)
+
+
 def test_a_name_has_one_function():
     scorer("one")(len)
 

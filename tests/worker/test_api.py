@@ -1,6 +1,7 @@
 """Runs and model versions for programs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -79,6 +80,55 @@ def test_post_runs_with_nonsense_is_refused(api: APIClient, wish: dict[str, str]
     response = api.post("/api/v1/runs", wish)
 
     assert (response.status_code, response.json()["code"], Run.objects.count()) == (400, code, 0)
+
+
+def test_post_runs_opens_a_generation_with_its_settings(api: APIClient) -> None:
+    config = {
+        "generator": "sd",
+        "pipeline": "stable-diffusion-v1-4",
+        "scheduler": "unipc",
+        "steps": 20,
+        "guidance": 5.5,
+        "width": 512,
+        "height": 768,
+        "negative_prompt": "Weird image. ",
+        "adapter_scale": 0.5,
+        "per_prompt": 2,
+        "prompts": ["a cat", {"prompt": "a shop sign", "tags": ["text"]}],
+    }
+
+    response = api.post("/api/v1/runs", {"kind": "generation", "config": config}, format="json")
+
+    assert (response.status_code, response.json()["config"], response.json()["preset"]) == (201, config, "")
+    assert Run.objects.get().config == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"steps": 0}, "steps: it must be a whole number from 1 to 1,000, not 0."),
+        ({"height": 500}, "height: it must be a multiple of 8, such as 496 or 504, not 500."),
+        ({"tag": "text"}, "prompts: say one of three: prompts, a tag, or a campaign with tasks."),
+        ({"adapter": "adapter-9"}, "adapter: there is no adapter 'adapter-9'."),
+        ({"scheduler": ["ddim"]}, "scheduler: there is no ['ddim']; choose one of: ddim,"),
+    ],
+)
+def test_post_runs_names_the_setting_of_a_generation_that_is_no_good(
+    api: APIClient, changes: dict[str, Any], detail: str
+) -> None:
+    config = {"generator": "sd", "pipeline": "stable-diffusion-v1-4", "prompts": ["a cat"]} | changes
+
+    response = api.post("/api/v1/runs", {"kind": "generation", "config": config}, format="json")
+
+    assert (response.status_code, response.json()["code"], Run.objects.count()) == (400, "invalid", 0)
+    assert response.json()["detail"].startswith(detail)
+
+
+def test_post_runs_with_a_config_that_is_no_object_is_refused(api: APIClient) -> None:
+    response = api.post("/api/v1/runs", {"kind": "adapter", "config": [1]}, format="json")
+
+    assert (response.status_code, Run.objects.count()) == (400, 0)
+    assert response.json()["detail"].startswith("config:")
 
 
 def test_get_runs_lists_and_filters_them(api: APIClient) -> None:

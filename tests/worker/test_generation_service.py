@@ -1,31 +1,33 @@
-"""Images from prompts: the same noise for every generator, none made twice, blank ones hidden."""
+"""Images from prompts: the same noise for every generator, none made twice, faulty ones hidden with the reason."""
 
 import io
 
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
-from annotations.models import Generator, Image
+from annotations.models import Image
+from annotations.queries.voting import visible_images
 from annotations.services.images import read_image
-from tests.annotations.factories import make_campaign, make_generator, make_prompt
+from tests.annotations.factories import make_prompt
 from tests.worker.generators import claimed_run, make_tiny_generator
+from worker.generation import hub
 from worker.generation import pipeline as drawing
+from worker.generation.faults import Fault
+from worker.generation.pipeline import Drawn
 from worker.models import Run
 from worker.services import generation
-from worker.services.execution import RunStopped, StopReason
+from worker.services.execution import Reporter, RunStopped, StopReason
 from worker.services.generation import (
     Generated,
     Recipe,
     UnableToGenerate,
     generate_for_prompts,
     images_by_seed,
-    is_blank,
-    perform_generation,
+    load_generator,
 )
-from worker.services.generation import (
-    make_generator as make_recipe_generator,
-)
+from worker.services.generation import make_generator as make_recipe_generator
 
 
 def pixels(image: Image) -> np.ndarray:
@@ -73,11 +75,23 @@ def test_generate_for_prompts_loads_nothing_when_all_is_there(db, tiny_diffusion
     assert generate_for_prompts(generator=generator, prompts=[prompt], per_prompt=1) == Generated(0, 1, 0)
 
 
+def stop_after(reporter: Reporter, images: int) -> None:
+    """Let a run be asked to stop as soon as so many images are stored."""
+    step = reporter.step
+
+    def step_and_look(*arguments, **figures):
+        step(*arguments, **figures)
+        if Image.objects.count() >= images:
+            reporter.stop(StopReason.SHUTDOWN)
+
+    reporter.step = step_and_look
+
+
 def test_generate_for_prompts_stopped_keeps_what_was_made(db, tiny_diffusion, rung, monkeypatch):
     monkeypatch.setattr(generation, "MAX_BATCH", 2)
     generator, prompts = make_tiny_generator(), [make_prompt() for _ in range(3)]
     _run, reporter = claimed_run(Run.Kind.GENERATION, {}, preset="")
-    reporter.stop(StopReason.SHUTDOWN)
+    stop_after(reporter, 2)
 
     with pytest.raises(RunStopped):
         generate_for_prompts(generator=generator, prompts=prompts, per_prompt=2, reporter=reporter)
@@ -86,22 +100,103 @@ def test_generate_for_prompts_stopped_keeps_what_was_made(db, tiny_diffusion, ru
     assert generate_for_prompts(generator=generator, prompts=prompts, per_prompt=2) == Generated(4, 2, 0)
 
 
-def test_generate_for_prompts_hides_blank_images(db, tiny_diffusion, monkeypatch):
-    black, noise = PIL.Image.new("RGB", (16, 16)), PIL.Image.effect_noise((16, 16), 80)
-    monkeypatch.setattr(drawing, "generate", lambda *_arguments, **_options: [black, noise])
+def test_generate_for_prompts_stops_between_two_denoising_steps(db, tiny_diffusion, rung, monkeypatch):
+    _run, reporter = claimed_run(Run.Kind.GENERATION, {}, preset="")
+    asked = iter([False, True])
+    monkeypatch.setattr(reporter, "should_stop", lambda: next(asked))
 
-    generated = generate_for_prompts(generator=make_tiny_generator(), prompts=[make_prompt()], per_prompt=2)
+    with pytest.raises(RunStopped):
+        generate_for_prompts(
+            generator=make_tiny_generator(steps=9), prompts=[make_prompt()], per_prompt=2, reporter=reporter
+        )
 
-    assert generated == Generated(made=2, kept=0, hidden=1)
-    assert [image.is_hidden for image in Image.objects.order_by("pk")] == [True, False]
+    assert Image.objects.count() == 0
+    assert list(asked) == []
 
 
-def test_is_blank_tells_a_plain_picture_from_a_faint_one():
-    faint = np.full((8, 8, 3), 100, np.uint8)
-    faint[0, 0, 2] = 110
+def test_generate_for_prompts_stores_faulty_images_hidden_with_the_reason(db, tiny_diffusion, monkeypatch):
+    noise = PIL.Image.effect_noise((16, 16), 80).convert("RGB")
+    black, white = PIL.Image.new("RGB", (16, 16)), PIL.Image.new("RGB", (16, 16), "white")
+    drawn = [Drawn(noise), Drawn(black, Fault.UNSAFE), Drawn(white, Fault.BLANK), Drawn(noise.rotate(90), Fault.BROKEN)]
+    monkeypatch.setattr(drawing, "draw", lambda *_arguments, **_options: iter([drawn[:2], drawn[2:]]))
 
-    assert is_blank(PIL.Image.new("RGB", (8, 8), "white"))
-    assert not is_blank(PIL.Image.fromarray(faint))
+    generated = generate_for_prompts(generator=make_tiny_generator(), prompts=[make_prompt()], per_prompt=4)
+
+    assert generated == Generated(made=4, kept=0, hidden=3, faults={"blank": 1, "broken": 1, "unsafe": 1})
+    assert list(Image.objects.order_by("pk").values_list("is_hidden", "hidden_reason")) == [
+        (False, ""),
+        (True, "unsafe"),
+        (True, "blank"),
+        (True, "broken"),
+    ]
+    assert visible_images().count() == 1
+
+
+def test_generate_for_prompts_makes_equal_faulty_images_only_once(db, tiny_diffusion, monkeypatch):
+    black = Drawn(PIL.Image.new("RGB", (16, 16)), Fault.UNSAFE)
+    monkeypatch.setattr(drawing, "draw", lambda _pipeline, prompts, *_arguments, **_options: [[black] * len(prompts)])
+    generator, prompt = make_tiny_generator(), make_prompt()
+
+    first = generate_for_prompts(generator=generator, prompts=[prompt], per_prompt=3)
+    again = generate_for_prompts(generator=generator, prompts=[prompt], per_prompt=3)
+
+    image = Image.objects.get()
+    assert (first.made, again) == (3, Generated(made=0, kept=3, hidden=0))
+    assert {image.seed, *image.settings["other_seeds"]} == {drawing.seed_for(prompt.text, index) for index in range(3)}
+    assert images_by_seed(generator, [prompt], 2) == {prompt.pk: image}
+
+
+def test_generate_for_prompts_says_when_the_memory_was_too_small(db, tiny_diffusion, rung, monkeypatch):
+    load = generation.load_generator
+
+    def load_into_small_memory(recipe):
+        pipeline = load(recipe)
+        forward = pipeline.unet.forward
+
+        def forward_if_it_fits(latents, *arguments, **given):
+            if len(latents) > 4:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return forward(latents, *arguments, **given)
+
+        pipeline.unet.forward = forward_if_it_fits
+        return pipeline
+
+    monkeypatch.setattr(generation, "load_generator", load_into_small_memory)
+    run, reporter = claimed_run(Run.Kind.GENERATION, {}, preset="")
+
+    generated = generate_for_prompts(
+        generator=make_tiny_generator(), prompts=[make_prompt(), make_prompt()], per_prompt=2, reporter=reporter
+    )
+
+    assert generated == Generated(made=4, kept=0, hidden=0)
+    assert run.events.filter(text="Out of memory; 2 images at once from now on.").count() == 1
+
+
+def test_images_have_the_size_scheduler_and_scale_that_the_recipe_says(db, tiny_diffusion, adapter_folder, monkeypatch):
+    monkeypatch.setattr(generation, "adapter_folder", {"adapter-1": adapter_folder}.__getitem__)
+    recipe = Recipe(
+        "tiny-diffusion", adapter="adapter-1", adapter_scale=0.5, scheduler="ddim", width=24, height=32, steps=2
+    )
+    generator, prompt = make_recipe_generator(name="wide", recipe=recipe), make_prompt("a red circle")
+
+    generate_for_prompts(generator=generator, prompts=[prompt], per_prompt=1)
+
+    image = Image.objects.get()
+    plain = drawing.load_pipeline(tiny_diffusion)
+    drawing.use_scheduler(plain, "ddim")
+    (expected,) = drawing.generate(
+        plain,
+        ["a red circle"],
+        [drawing.seed_for("a red circle", 0)],
+        steps=2,
+        guidance=7.5,
+        width=24,
+        height=32,
+        adapter_folder=adapter_folder,
+        adapter_scale=0.5,
+    )
+    assert (image.width, image.height, image.settings) == (24, 32, recipe.to_json())
+    assert pixels(image).tolist() == np.asarray(expected).tolist()
 
 
 def test_generators_with_the_same_pipeline_draw_from_the_same_noise(db, tiny_diffusion):
@@ -132,50 +227,35 @@ def test_generate_for_prompts_says_what_is_missing(db, tiny_diffusion, changes, 
         generate_for_prompts(generator=generator, prompts=[make_prompt()], per_prompt=1)
 
 
-def test_recipe_of_an_imported_generator_is_refused(db):
-    with pytest.raises(UnableToGenerate, match="has no recipe"):
-        Recipe.of(make_generator("dall-e"))
+def test_a_pipeline_of_the_hub_is_fetched_only_where_the_settings_allow_it(settings, monkeypatch, tmp_path):
+    asked = []
+
+    def download(name, **given):
+        asked.append((name, given))
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub.DiffusionPipeline, "download", download)
+
+    settings.HUB_DOWNLOADS = False
+    with pytest.raises(UnableToGenerate, match=r"CompVis/stable-diffusion-v1-4 is no folder here.*HUB_DOWNLOADS=1"):
+        generation.pipeline_folder("CompVis/stable-diffusion-v1-4")
+    settings.HUB_DOWNLOADS = True
+    folders = [generation.pipeline_folder(name) for name in ("CompVis/stable-diffusion-v1-4", "owner/name@v2")]
+
+    assert folders == [tmp_path, tmp_path]
+    assert asked == [
+        ("CompVis/stable-diffusion-v1-4", {"revision": None, "use_safetensors": True}),
+        ("owner/name", {"revision": "v2", "use_safetensors": True}),
+    ]
 
 
-def test_make_generator_refuses_another_recipe_under_the_same_name(db):
-    first = make_tiny_generator("tiny")
+def test_a_pipeline_that_the_hub_does_not_give_is_refused_in_words(settings, monkeypatch):
+    settings.HUB_DOWNLOADS = True
 
-    assert make_tiny_generator("tiny") == first
-    with pytest.raises(UnableToGenerate, match="other settings already"):
-        make_recipe_generator(name="tiny", recipe=Recipe("tiny-diffusion", steps=9))
+    def download(name, **_given):
+        raise OSError("Cannot load model nobody/nothing: model is not cached locally.\nlong story")
 
+    monkeypatch.setattr(hub.DiffusionPipeline, "download", download)
 
-def test_perform_generation_for_texts(db, tiny_diffusion, rung, tmp_path):
-    make_tiny_generator("tiny")
-    config = {"generator": "tiny", "prompts": ["a red circle", "a blue square", "a red circle"], "per_prompt": 2}
-    run, reporter = claimed_run(Run.Kind.GENERATION, config, preset="")
-
-    metrics = perform_generation(run, reporter, tmp_path)
-
-    run.refresh_from_db()
-    assert metrics == {"made": 4, "kept": 0, "hidden": 0}
-    assert (run.step, run.total_steps, run.is_synthetic) == (4, 4, True)
-
-
-def test_perform_generation_for_a_campaigns_prompts(db, tiny_diffusion, rung, tmp_path):
-    generator, campaign = make_tiny_generator("tiny"), make_campaign(tasks=2)
-    make_prompt("not of the campaign")
-    run, reporter = claimed_run(Run.Kind.GENERATION, {"generator": "tiny"}, preset="", campaign=campaign)
-
-    assert perform_generation(run, reporter, tmp_path)["made"] == 2
-    assert set(Image.objects.filter(generator=generator).values_list("prompt", flat=True)) == set(
-        campaign.tasks.values_list("prompt", flat=True)
-    )
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [({"generator": "nobody"}, "no generator 'nobody'"), ({"generator": "tiny"}, "no prompts to make images of")],
-)
-def test_perform_generation_refuses_with_reason(db, rung, tmp_path, config, words):
-    make_tiny_generator("tiny")
-    run, reporter = claimed_run(Run.Kind.GENERATION, config, preset="")
-
-    with pytest.raises(UnableToGenerate, match=words):
-        perform_generation(run, reporter, tmp_path)
-    assert Generator.objects.count() == 1
+    with pytest.raises(drawing.PipelineRejected, match=r"can't be fetched from the hub: Cannot .* locally\.$"):
+        load_generator(Recipe("nobody/nothing"))

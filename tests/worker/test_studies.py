@@ -1,18 +1,19 @@
 """The blind study: both arms from the same noise, on prompts no training saw, and nothing that tells them apart."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotations.models import Campaign, Candidate, Image, Split
+from annotations.models import Campaign, Candidate, Image, Split, Task
 from annotations.queries.voting import shown_claims
 from annotations.services.voting import claim_slots
-from tests.annotations.factories import make_annotator, make_generator, make_prompt
-from tests.worker.generators import make_tiny_generator
-from worker.models import ModelVersion, Study
-from worker.services.studies import UnableToCreateStudy, create_study
+from tests.annotations.factories import make_annotator, make_generator, make_image, make_prompt
+from tests.worker.generators import claimed_run, make_scorers, make_tiny_generator
+from worker.models import ImageScore, ModelVersion, Run, Study
+from worker.services.studies import UnableToCreateStudy, create_study, perform_study, prompts_for_study
 from worker.services.versions import register_version
 
 
@@ -56,9 +57,10 @@ def test_create_study_asks_about_pairs_of_one_prompt_and_one_noise(adapter):
         True,
     )
     assert (campaign.allows_tie, campaign.allows_all_bad) == (False, False)
-    assert [task.prompt for task in campaign.tasks.order_by("pk")] == prompts
+    tasks = campaign.tasks.filter(purpose=Task.Purpose.REGULAR)
+    assert [task.prompt for task in tasks.order_by("pk")] == prompts
     assert campaign.slots.count() == 6
-    for task in campaign.tasks.all():
+    for task in tasks:
         arms = [candidate.image for candidate in Candidate.objects.filter(task=task).order_by("position")]
         assert [image.generator for image in arms] == [study.original, study.adapted] == [original, study.adapted]
         assert arms[0].seed == arms[1].seed
@@ -97,7 +99,7 @@ def test_create_study_again_makes_no_image_twice(adapter):
 
     create_study(version=adapter, original=original, prompts=prompts, slug="two")
 
-    assert Image.objects.count() == 4
+    assert Image.objects.filter(corrupted_from=None).count() == 4
     assert Study.objects.count() == 2
 
 
@@ -108,7 +110,7 @@ def test_create_study_leaves_out_pairs_with_a_hidden_image(adapter):
 
     study = create_study(version=adapter, original=original, prompts=prompts, slug="two")
 
-    assert [task.prompt for task in study.campaign.tasks.all()] == [prompts[1]]
+    assert [task.prompt for task in study.campaign.tasks.filter(purpose=Task.Purpose.REGULAR)] == [prompts[1]]
 
 
 def test_create_study_refuses_prompts_that_training_may_have_seen(adapter):
@@ -133,6 +135,94 @@ def test_create_study_refuses_other_versions_adapted_generators_and_taken_slugs(
         create_study(version=adapter, original=original, prompts=prompts, slug="study")
     with pytest.raises(UnableToCreateStudy, match="No prompt has two different images"):
         create_study(version=adapter, original=original, prompts=[], slug="other")
+
+
+def test_create_study_of_two_generators_takes_what_is_here_and_draws_the_rest(db, tiny_diffusion, files):
+    drawing, imported = make_tiny_generator("drawing"), make_generator("imported")
+    prompts = [make_prompt(split=Split.TRAIN), make_prompt(split=Split.TEST), make_prompt()]
+    for prompt in prompts[:2]:
+        make_image(prompt=prompt, generator=imported)
+
+    study = create_study(original=drawing, adapted=imported, prompts=prompts, slug="two", gold_share=0)
+
+    assert (study.version, study.original, study.adapted) == (None, drawing, imported)
+    assert [task.prompt for task in study.campaign.tasks.order_by("pk")] == prompts[:2]
+    assert study.campaign.gold_share == 0
+
+
+def test_create_study_mixes_in_gold(adapter):
+    study = create_study(
+        version=adapter, original=make_tiny_generator("original"), prompts=held_out_prompts(4), slug="study"
+    )
+
+    gold = study.campaign.tasks.filter(purpose=Task.Purpose.GOLD)
+    assert (study.campaign.gold_share, study.campaign.state) == (0.1, Campaign.State.RUNNING)
+    assert 1 <= gold.count() <= 4
+    assert all(task.expected for task in gold)
+
+
+def test_create_study_needs_two_different_generators(adapter):
+    original = make_tiny_generator("original")
+
+    with pytest.raises(UnableToCreateStudy, match="can't be held against itself"):
+        create_study(original=original, adapted=original, prompts=held_out_prompts(1), slug="study")
+    with pytest.raises(UnableToCreateStudy, match="with an adapter's version, or with another generator"):
+        create_study(original=original, prompts=held_out_prompts(1), slug="study")
+
+
+def test_prompts_for_study_are_held_out_where_an_adapter_takes_part(adapter):
+    original, imported = make_tiny_generator("original"), make_generator("imported")
+    seen, held_out = make_prompt(split=Split.TRAIN), make_prompt(split=Split.TEST)
+    make_image(prompt=seen, generator=imported)
+
+    assert list(prompts_for_study(original=original)) == [held_out]
+    assert list(prompts_for_study(original=original, adapted=imported)) == [seen]
+    assert set(prompts_for_study(original=original, adapted=make_tiny_generator("other", steps=3))) == {seen, held_out}
+
+
+def test_perform_study_makes_the_campaign_scores_it_and_is_not_made_twice(adapter, files, tmp_path):
+    make_scorers(files / "clip")
+    make_tiny_generator("original")
+    held_out_prompts(3)
+    config = {"slug": "study-1", "original": "original", "version": "adapter-1", "prompts": 2, "votes_per_task": 5}
+    run, reporter = claimed_run(Run.Kind.STUDY, config, preset="")
+    Run.objects.filter(pk=run.pk).update(created_at=run.created_at - timedelta(seconds=1))
+    run.refresh_from_db()
+
+    said = perform_study(run, reporter, tmp_path)
+
+    assert said == {
+        "campaign": "study-1",
+        "original": "original",
+        "adapted": "original + adapter-1",
+        "version": "adapter-1",
+        "pairs": 2,
+        "votes": 10,
+    }
+    run.refresh_from_db()
+    assert run.is_synthetic
+    assert ImageScore.objects.count() == 2 * 2 * 2
+    assert perform_study(run, reporter, tmp_path) == said
+    assert Study.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"original": "original"}, "A study needs a slug"),
+        ({"slug": "a", "original": "original", "people": 3}, "no setting 'people'"),
+        ({"slug": "a", "original": "nobody", "version": "adapter-1"}, "no generator 'nobody'"),
+        ({"slug": "a", "original": "original", "version": "adapter-9"}, "no version 'adapter-9'"),
+        ({"slug": "a", "original": "original", "prompts_of": "nowhere"}, "no campaign 'nowhere'"),
+        ({"slug": "a", "original": "original", "prompts": 0}, "a prompt and a vote"),
+    ],
+)
+def test_perform_study_refuses_with_reason(db, tmp_path, config, words):
+    make_generator("original")
+    run, reporter = claimed_run(Run.Kind.STUDY, config, preset="")
+
+    with pytest.raises(UnableToCreateStudy, match=words):
+        perform_study(run, reporter, tmp_path)
 
 
 def test_create_study_command_takes_held_out_prompts_alone_and_says_what_it_started(adapter, tmp_path):

@@ -8,15 +8,18 @@ import pytest
 
 from tests.annotations.factories import make_user
 from tests.worker.test_runs import in_threads, make_run
-from worker.models import ModelVersion, Promotion
+from worker.models import ModelVersion, Promotion, Rejection
+from worker.queries import rejection_of
 from worker.services.versions import (
     NothingToRollBackTo,
     UnableToLoadScorer,
+    UnableToReject,
     VersionRejected,
     folder_of,
     promote_version,
     register_base_models,
     register_version,
+    reject_version,
     roll_back,
     scorer_for,
 )
@@ -210,6 +213,46 @@ def test_roll_back_after_a_new_promotion_returns_to_what_was_before_it(versions:
 
     assert str(roll_back(family="hps")) == "hps-1"
     assert Promotion.objects.latest("id").reason == "rolled back"
+
+
+def test_reject_version_takes_it_out_of_use_and_a_promotion_takes_the_rejection_back(
+    versions: list[ModelVersion],
+) -> None:
+    boss = make_user("boss")
+    promote_version(version=versions[0])
+
+    rejected = reject_version(version=versions[0], reason=" blurs hands ", by=boss)
+
+    assert (rejected.is_current, in_use()) == (False, [])
+    standing = rejection_of(rejected)
+    assert standing is not None
+    assert (standing.reason, standing.by) == ("blurs hands", boss)
+
+    promote_version(version=rejected)
+
+    assert in_use() == ["hps-1"]
+    assert rejection_of(rejected) is None
+    assert Rejection.objects.get().taken_back_by == Promotion.objects.first()
+
+
+def test_reject_version_is_done_once_and_with_a_reason(versions: list[ModelVersion]) -> None:
+    with pytest.raises(UnableToReject, match="Say why hps-1 is rejected"):
+        reject_version(version=versions[0], reason="  ")
+    reject_version(version=versions[0], reason="blurs hands")
+    with pytest.raises(UnableToReject, match="hps-1 is rejected already: blurs hands"):
+        reject_version(version=versions[0], reason="once more")
+
+    assert Rejection.objects.count() == 1
+
+
+def test_roll_back_passes_over_a_rejected_version(versions: list[ModelVersion]) -> None:
+    for version in versions:
+        promote_version(version=version)
+    reject_version(version=versions[1], reason="blurs hands")
+
+    roll_back(family="hps")
+
+    assert in_use() == ["hps-1"]
 
 
 def test_scorer_for_an_adapter_is_refused(db: None, files: Path) -> None:

@@ -1,9 +1,13 @@
 """Runs and model versions as they go over the wire."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from annotations.models import Campaign
 from worker.models import ModelVersion, Run
+from worker.services.generation_runs import wish_of
+from worker.services.recipes import FieldRejected
 
 
 class RunRecord(serializers.ModelSerializer[Run]):
@@ -46,13 +50,29 @@ class RunRecord(serializers.ModelSerializer[Run]):
 
 
 class RunWish(serializers.Serializer[Run]):
-    """What shall be run."""
+    """What shall be run.
+
+    The `config` of a generation: `generator`, a name; `per_prompt`; `prompts` (texts, or objects with `prompt` and
+    `tags`) or `tag` where no campaign is named; and for a new generator `pipeline`, `adapter`, `adapter_scale`,
+    `negative_prompt`, `steps`, `guidance`, `scheduler`, `width`, `height` and `precision`. That of the other kinds has
+    what differs from the preset.
+    """
 
     kind = serializers.ChoiceField(Run.Kind.choices)
     preset = serializers.CharField(max_length=40, default="tiny")
     campaign = serializers.SlugRelatedField(
         queryset=Campaign.objects.all(), slug_field="slug", allow_null=True, default=None
     )
+    config = serializers.DictField(default=dict)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["kind"] != Run.Kind.GENERATION:
+            return attrs
+        try:
+            wish_of(attrs["config"], attrs["campaign"])
+        except FieldRejected as error:
+            raise serializers.ValidationError({error.field: error.reason}) from error
+        return attrs | {"preset": ""}
 
 
 class VersionRecord(serializers.ModelSerializer[ModelVersion]):

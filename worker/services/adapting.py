@@ -65,7 +65,8 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     Only images of prompts on the training side of the split are looked at.
 
     Returns:
-        `labels`: how many images were scored and labelled, by which scorer; `examples`; `mark`, see
+        `generator`: whose model was adapted; `labels`: how many images were scored and labelled, by which scorer;
+        `examples`; `mark`, see
         `worker.adapter.evaluation.report`; `verdict`, in plain words.
 
     Raises:
@@ -83,7 +84,7 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     examples = _examples(plan, labelled)
     reporter.say(_counted(labels, examples))
     result = _train(plan, examples, reporter, workdir)
-    metrics = {"labels": labels, **result.metrics}
+    metrics = {"generator": plan.generator.name, "labels": labels, **result.metrics}
     metrics["verdict"] = verdict(metrics)
     # The fence in the name keeps a worker that was taken for lost away from the artefact of its successor.
     folder = Path(settings.ARTEFACTS_DIR) / ModelVersion.Family.ADAPTER / str(run.public_id) / str(run.fence)

@@ -281,17 +281,33 @@ def performer_for(kind: str) -> Performer:
 
             return perform_adapter
         case Run.Kind.GENERATION:
-            from worker.services.generation import perform_generation  # slow import
+            from worker.services.generation_runs import perform_generation  # slow import
 
             return perform_generation
         case Run.Kind.SCORING:
             from worker.services.scoring import perform_scoring  # slow import
 
             return perform_scoring
+        case Run.Kind.LEAVE_OUT:
+            from worker.services.generalisation import perform_leave_out  # slow import
+
+            return perform_leave_out
+        case Run.Kind.SETS:
+            from worker.services.image_sets import perform_sets  # slow import
+
+            return perform_sets
         case Run.Kind.IMPORT:
             from worker.services.importing import perform_import  # as the others: only where it is done
 
             return perform_import
+        case Run.Kind.PROOF:
+            from worker.services.proof import perform_proof  # slow import
+
+            return perform_proof
+        case Run.Kind.STUDY:
+            from worker.services.studies import perform_study  # slow import
+
+            return perform_study
         case _:
             raise ValueError(f"There are no runs of kind {kind!r}.")
 

@@ -1,74 +1,49 @@
 """Images from prompts by a generator: the same noise for every generator, none made twice."""
 
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-import numpy as np
 import PIL.Image
 from django.conf import settings
 
-from annotations.models import Campaign, Generator, Image, Prompt
-from annotations.services.images import ImageItem, get_or_create_generator, get_or_create_prompts, store_images
-from worker.models import ModelVersion, Run
+from annotations.models import Generator, Image, Prompt
+from annotations.services.images import ImageItem, store_images
+from worker.models import ModelVersion
 from worker.queries import version_by_name
 from worker.services.base_models import base_model_folder
 from worker.services.execution import Reporter, RunStopped
+from worker.services.recipes import FieldRejected, Recipe, UnableToGenerate, make_generator
 from worker.services.versions import folder_of
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
+
+    from worker.generation.pipeline import Drawn
+
+__all__ = [
+    "Generated",
+    "Recipe",
+    "UnableToGenerate",
+    "adapter_folder",
+    "generate_for_prompts",
+    "images_by_seed",
+    "load_generator",
+    "make_generator",
+    "pipeline_folder",
+]
 
 PIPELINE_FILE = "model_index.json"
 
+# What is tried first; where it doesn't fit into the memory, batches are halved.
 MAX_BATCH = 64
-MAX_BATCH_PIXELS = 4 * 512 * 512
+MAX_BATCH_PIXELS = {"cpu": 4 * 512 * 512, "cuda": 16 * 512 * 512}
 
-# Noise of an encoder aside, a picture whose channels vary by no more than this shows nothing.
-BLANK_RANGE = 4
-
-
-class UnableToGenerate(ValueError):
-    """The images can't be made as asked; the message says what is missing."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a generator makes its images; kept in `Generator.settings`."""
-
-    pipeline: str
-    """Name of a base model in the settings' BASE_MODELS, or a folder that diffusers wrote."""
-    adapter: str = ""
-    """Name of an adapter's version, such as `adapter-3`, or none."""
-    negative_prompt: str = ""
-    """What the images shall not be."""
-    steps: int = 50
-    """Of the pipeline's own scheduler. Paper: 50, PNDM."""
-    guidance: float = 7.5
-    """Classifier-free guidance. Paper: 7.5."""
-
-    def __post_init__(self) -> None:
-        if not self.pipeline:
-            raise UnableToGenerate("A generator needs a pipeline: the name of a base model, or a folder.")
-        if self.steps < 1:
-            raise UnableToGenerate(f"A generator needs at least 1 step, not {self.steps}.")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def of(cls, generator: Generator) -> Self:
-        """The recipe of a generator.
-
-        Raises:
-            UnableToGenerate: it has none, as generators of imported images.
-        """
-        known = {field.name for field in fields(cls)}
-        if "pipeline" not in generator.settings or generator.settings.keys() - known:
-            raise UnableToGenerate(f"{generator} has no recipe, so this site can't make images with it.")
-        return cls(**generator.settings)
+# Of an image that several seeds gave, as faulty ones do: the seeds besides its own.
+OTHER_SEEDS = "other_seeds"
 
 
 @dataclass(frozen=True)
@@ -79,7 +54,9 @@ class Generated:
     kept: int
     """Images that were there already."""
     hidden: int
-    """Of those made: blank ones, hidden from annotators."""
+    """Of those made: faulty ones, hidden from annotators."""
+    faults: dict[str, int] = field(default_factory=dict)
+    """Why they are hidden: how many for each of `Image.HiddenReason`."""
 
 
 @dataclass(frozen=True)
@@ -90,58 +67,50 @@ class _Wish:
     seed: int
 
 
-def make_generator(*, name: str, recipe: Recipe, description: str = "", is_synthetic: bool = False) -> Generator:
-    """The generator of this name and recipe.
-
-    Raises:
-        UnableToGenerate: the name is taken by a generator with another recipe.
-    """
-    generator = get_or_create_generator(
-        name=name, description=description, settings=recipe.to_json(), is_synthetic=is_synthetic
-    )
-    if generator.settings != recipe.to_json():
-        raise UnableToGenerate(f"{name!r} is a generator with other settings already; choose another name.")
-    return generator
-
-
 def generate_for_prompts(
     *, generator: Generator, prompts: Sequence[Prompt], per_prompt: int, reporter: Reporter | None = None
 ) -> Generated:
     """Make the images number 0 to `per_prompt` - 1 of every prompt, as the generator's recipe says.
 
-    Each is stored as it is made; one that is there already (same prompt, generator and seed) is not made again. Blank
-    images, such as a safety checker's black ones, are stored hidden.
+    Each is stored as it is made; one that is there already (same prompt, generator and seed) is not made again. Blank,
+    broken and unsafe ones are stored too, with the reason, and hidden from annotators.
 
     Raises:
         UnableToGenerate: the generator has no recipe, or its pipeline or adapter is not there.
-        RunStopped: the reporter was told to stop.
+        PipelineRejected, ImageTooLarge: its pipeline won't do, or the worker's memory.
+        RunStopped: the reporter was told to stop; a batch that was begun is lost, what was made before is kept.
     """
-    from worker.generation.pipeline import generate, seed_for  # slow import
+    from worker.generation.pipeline import draw, seed_for  # slow import
 
     recipe = Recipe.of(generator)
     wishes = [_Wish(prompt, seed_for(prompt.text, index)) for prompt in prompts for index in range(per_prompt)]
     missing = _missing(generator, wishes)
-    hidden = 0
+    faults: Counter[str] = Counter()
+    made = 0
     if missing:
         pipeline = load_generator(recipe)
-        size = _batch_size(pipeline)
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
-            pictures = generate(
-                pipeline,
-                [wish.prompt.text for wish in batch],
-                [wish.seed for wish in batch],
-                steps=recipe.steps,
-                guidance=recipe.guidance,
-                negative_prompt=recipe.negative_prompt or None,
-                batch_size=size,
-            )
-            hidden += _store(generator, recipe, batch, pictures)
+        batches = draw(
+            pipeline,
+            [wish.prompt.text for wish in missing],
+            [wish.seed for wish in missing],
+            steps=recipe.steps,
+            guidance=recipe.guidance,
+            negative_prompt=recipe.negative_prompt or None,
+            width=recipe.width,
+            height=recipe.height,
+            batch_size=_first_batch_size(pipeline, recipe),
+            on_step=_watch(reporter, recipe, len(missing)),
+            tell=reporter.say if reporter else None,
+        )
+        for drawn in batches:
+            _store(generator, recipe, missing[made : made + len(drawn)], drawn)
+            faults.update(each.fault.value for each in drawn if each.fault)
+            made += len(drawn)
             if reporter:
-                reporter.step(min(start + size, len(missing)), len(missing))
+                reporter.step(made, len(missing))
                 if reporter.should_stop():
                     raise RunStopped
-    return Generated(made=len(missing), kept=len(wishes) - len(missing), hidden=hidden)
+    return Generated(made=made, kept=len(wishes) - made, hidden=faults.total(), faults=dict(sorted(faults.items())))
 
 
 def images_by_seed(generator: Generator, prompts: Sequence[Prompt], index: int) -> dict[int, Image]:
@@ -149,38 +118,51 @@ def images_by_seed(generator: Generator, prompts: Sequence[Prompt], index: int) 
     from worker.generation.pipeline import seed_for  # slow import
 
     seeds = {prompt.pk: seed_for(prompt.text, index) for prompt in prompts}
-    images = Image.objects.filter(generator=generator, prompt__in=prompts, seed__in=set(seeds.values()))
-    return {image.prompt_id: image for image in images if image.seed == seeds[image.prompt_id]}
+    images = Image.objects.filter(generator=generator, prompt__in=prompts, seed__isnull=False)
+    return {image.prompt_id: image for image in images if seeds[image.prompt_id] in _seeds_of(image)}
 
 
-def load_generator(recipe: Recipe) -> "StableDiffusionPipeline":
-    """The pipeline of a recipe with its adapter, on the worker's device.
+def load_generator(recipe: Recipe) -> "DiffusionPipeline":
+    """The pipeline of a recipe with its scheduler and adapter, on the worker's device.
 
     Raises:
-        UnableToGenerate: a part is not there.
+        UnableToGenerate, PipelineRejected: a part is not there, or won't do.
     """
     from scoring.backend import pick_device  # slow import
-    from worker.generation.pipeline import load_pipeline  # slow import
+    from worker.generation.pipeline import load_adapter, load_pipeline, use_scheduler  # slow import
 
     device = pick_device(None if settings.DEVICE == "auto" else settings.DEVICE)
-    pipeline = load_pipeline(pipeline_folder(recipe.pipeline), device)
+    pipeline = load_pipeline(
+        pipeline_folder(recipe.pipeline), device, precision=recipe.precision, keeps_safety_checker=True
+    )
+    if recipe.scheduler:
+        use_scheduler(pipeline, recipe.scheduler)
     if recipe.adapter:
-        pipeline.load_lora_weights(str(adapter_folder(recipe.adapter)), local_files_only=True, use_safetensors=True)
+        load_adapter(pipeline, adapter_folder(recipe.adapter), recipe.adapter_scale)
     return pipeline
 
 
 def pipeline_folder(name: str) -> Path:
-    """The folder of a base model by its name in the settings, or the folder itself.
+    """The folder of a base model by its name in the settings, of a pipeline on the hub, or the folder itself.
 
     Raises:
-        BaseModelMissing, UnableToGenerate: it is not there.
+        BaseModelMissing, UnableToGenerate, PipelineRejected: it is not there.
     """
+    from worker.generation.hub import download_pipeline, is_hub_name  # slow import
+
     if name in settings.BASE_MODELS:
         return base_model_folder(name, PIPELINE_FILE)
     folder = Path(name)
-    if not (folder / PIPELINE_FILE).is_file():
-        raise UnableToGenerate(f"There is no diffusion pipeline in {folder}; unpack or download it first.")
-    return folder
+    if (folder / PIPELINE_FILE).is_file():
+        return folder
+    if is_hub_name(name):
+        if settings.HUB_DOWNLOADS:
+            return download_pipeline(name)
+        raise FieldRejected(
+            "pipeline",
+            f"{name} is no folder here, and this site fetches nothing from the hub: HUB_DOWNLOADS=1 lets it.",
+        )
+    raise FieldRejected("pipeline", f"there is no diffusion pipeline in {folder}; unpack or download it first.")
 
 
 def adapter_folder(name: str) -> Path:
@@ -191,85 +173,72 @@ def adapter_folder(name: str) -> Path:
     """
     version = version_by_name(name)
     if version is None or version.family != ModelVersion.Family.ADAPTER:
-        raise UnableToGenerate(f"There is no adapter {name!r}.")
+        raise FieldRejected("adapter", f"there is no adapter {name!r}.")
     return folder_of(version)
 
 
-def is_blank(picture: PIL.Image.Image) -> bool:
-    """Whether a picture is of one colour."""
-    pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    return bool((np.ptp(pixels, axis=0) <= BLANK_RANGE).all())
-
-
 def _missing(generator: Generator, wishes: Sequence[_Wish]) -> list[_Wish]:
-    there = set(
-        Image.objects.filter(generator=generator, prompt__in={wish.prompt.pk for wish in wishes}).values_list(
-            "prompt_id", "seed"
+    images = Image.objects.filter(generator=generator, prompt__in={wish.prompt.pk for wish in wishes})
+    there = {
+        (image.prompt_id, seed)
+        for image in images.only("prompt_id", "seed", "settings").iterator()
+        for seed in _seeds_of(image)
+    }
+    return [wish for wish in dict.fromkeys(wishes) if (wish.prompt.pk, wish.seed) not in there]
+
+
+def _seeds_of(image: Image) -> Iterator[int | None]:
+    yield image.seed
+    yield from image.settings.get(OTHER_SEEDS, [])
+
+
+def _first_batch_size(pipeline: "DiffusionPipeline", recipe: Recipe) -> int:
+    from worker.generation.pipeline import native_size  # slow import
+
+    width, height = native_size(pipeline)
+    pixels = (recipe.width or width) * (recipe.height or height)
+    most = MAX_BATCH_PIXELS.get(pipeline.device.type, MAX_BATCH_PIXELS["cpu"])
+    return max(1, min(MAX_BATCH, most // pixels))
+
+
+def _watch(reporter: Reporter | None, recipe: Recipe, images: int) -> Callable[[int, int], None] | None:
+    """Says after every denoising step how many images are done, and ends the work there if it shall stop."""
+    if reporter is None:
+        return None
+
+    def watch(steps: int, _total: int) -> None:
+        reporter.step(min(steps // recipe.steps, images - 1), images)
+        if reporter.should_stop():
+            raise RunStopped
+
+    return watch
+
+
+def _store(generator: Generator, recipe: Recipe, batch: Sequence[_Wish], drawn: "Sequence[Drawn]") -> None:
+    items = [
+        ImageItem(
+            content=_png(each.picture),
+            prompt=wish.prompt,
+            generator=generator,
+            seed=wish.seed,
+            settings=recipe.to_json(),
+            hidden_reason=each.fault.value if each.fault else "",
         )
-    )
-    return [wish for wish in wishes if (wish.prompt.pk, wish.seed) not in there]
+        for wish, each in zip(batch, drawn, strict=True)
+    ]
+    for image, wish in zip(store_images(items=items), batch, strict=True):
+        if wish.seed not in _seeds_of(image):
+            _note_seed(image.pk, wish.seed)
 
 
-def _batch_size(pipeline: Any) -> int:
-    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-    return max(1, min(MAX_BATCH, MAX_BATCH_PIXELS // int(side) ** 2))
-
-
-def _store(generator: Generator, recipe: Recipe, batch: Sequence[_Wish], pictures: Sequence[PIL.Image.Image]) -> int:
-    """Store a batch, hide what is blank, and give how many that are."""
-    images = store_images(
-        items=[
-            ImageItem(
-                content=_png(picture),
-                prompt=wish.prompt,
-                generator=generator,
-                seed=wish.seed,
-                settings=recipe.to_json(),
-            )
-            for wish, picture in zip(batch, pictures, strict=True)
-        ]
-    )
-    blank = [image.pk for image, picture in zip(images, pictures, strict=True) if is_blank(picture)]
-    Image.objects.filter(pk__in=blank).update(is_hidden=True)
-    return len(blank)
+def _note_seed(image_pk: int, seed: int) -> None:
+    """Keep in mind that a picture came of one more seed: it is stored once, and is not to be made again."""
+    image = Image.objects.get(pk=image_pk)
+    image.settings[OTHER_SEEDS] = [*image.settings.get(OTHER_SEEDS, []), seed]
+    image.save(update_fields=["settings"])
 
 
 def _png(picture: PIL.Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.convert("RGB").save(file, "PNG")
+    picture.save(file, "PNG")
     return file.getvalue()
-
-
-def perform_generation(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]:
-    """Do the work of a generation run.
-
-    Its config: `generator`, a name; `per_prompt`; and `prompts`, texts, where the run has no campaign whose prompts
-    are meant.
-
-    Returns:
-        `{"made", "kept", "hidden"}`
-
-    Raises:
-        UnableToGenerate: the config lacks something, or names what is not there.
-        RunStopped: cancelled.
-    """
-    generator = Generator.objects.filter(name=run.config.get("generator")).first()
-    if generator is None:
-        raise UnableToGenerate(f"There is no generator {run.config.get('generator')!r}.")
-    if generator.is_synthetic and not run.is_synthetic:
-        reporter.record(is_synthetic=True)
-    prompts = list(_prompts(run.config.get("prompts") or [], run.campaign))
-    if not prompts:
-        raise UnableToGenerate("There are no prompts to make images of; give a campaign with tasks, or texts.")
-    per_prompt = int(run.config.get("per_prompt", 1))
-    reporter.stage(f"Making {per_prompt} images for each of {len(prompts)} prompts with {generator}")
-    generated = generate_for_prompts(generator=generator, prompts=prompts, per_prompt=per_prompt, reporter=reporter)
-    return asdict(generated)
-
-
-def _prompts(texts: Sequence[str], campaign: Campaign | None) -> Iterator[Prompt]:
-    if texts:
-        there = get_or_create_prompts(texts=texts)
-        yield from (there[text] for text in dict.fromkeys(texts))
-    elif campaign is not None:
-        yield from Prompt.objects.filter(tasks__campaign=campaign).distinct().order_by("pk")

@@ -14,8 +14,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 from annotations.models import Campaign, Image, Task
 from scoring import scorers
 from worker.models import ImageScore, ModelVersion, Run
-from worker.queries import current_version, version_by_name
+from worker.queries import current_version, scoring_versions, version_by_name
 from worker.services.execution import Reporter, RunStopped
+from worker.services.own_scorers import register_own_scorer, register_own_scorers
 from worker.services.versions import scorer_for
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 512
 """Scores written at once, and images scored between two looks at whether to stop."""
-
-FAMILIES = (ModelVersion.Family.CLIP, ModelVersion.Family.AESTHETIC, ModelVersion.Family.HPS)
-"""What every image is scored with by default, by the version in use."""
 
 
 class UnknownScorer(ValueError):
@@ -119,13 +117,18 @@ def open_picture(image: Image) -> PIL.Image.Image:
 def version_named(name: str) -> ModelVersion:
     """The version of a name: `clip`, `hps` or `aesthetic` for the one in use, `hps-3` for a certain one.
 
+    A scorer of one's own becomes a version when it is first named, and a new one after its code has changed.
+
     Raises:
         UnknownScorer: there is none.
+        ScorerRejected: a module of SCORER_MODULES can't be imported, or the scorer can't be a version.
     """
-    version = current_version(name) if name in FAMILIES else version_by_name(name)
-    if version is not None and version.family in FAMILIES:
+    if own := scorers.find(name, settings.SCORER_MODULES):
+        return register_own_scorer(own)
+    version = current_version(name) or version_by_name(name)
+    if version is not None and version.family != ModelVersion.Family.ADAPTER:
         return version
-    there = [str(version) for version in ModelVersion.objects.filter(family__in=FAMILIES).order_by("family", "number")]
+    there = [str(version) for version in scoring_versions().order_by("family", "number")]
     raise UnknownScorer(
         f"There is no scorer {name!r}. Name one of: {', '.join(there) or 'none yet; register the base models first'};"
         " or give the folder of an artefact."
@@ -161,8 +164,9 @@ def images_of(campaign: Campaign | None) -> QuerySet[Image]:
 
 
 def versions_in_use() -> list[ModelVersion]:
-    """The CLIP score, aesthetic score and HPS in use, those there are."""
-    return [version for family in FAMILIES if (version := current_version(family))]
+    """The CLIP score, aesthetic score and HPS in use, those there are, and the scorers of one's own."""
+    used = scoring_versions().filter(is_current=True, family__in=ModelVersion.Family.values)
+    return [*used.order_by("family"), *register_own_scorers()]
 
 
 def perform_scoring(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]:
@@ -173,6 +177,7 @@ def perform_scoring(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, A
 
     Raises:
         UnknownScorer: a name in the config, or no scorer is in use at all.
+        ScorerRejected: a scorer of one's own can't be used.
         RunStopped: cancelled.
     """
     names = run.config.get("versions") or []

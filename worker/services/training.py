@@ -59,7 +59,7 @@ def _train(run: Run, reporter: Reporter, workdir: Path, family: str, read_config
         return dict(version.metrics)
     config = read_config({"preset": run.preset} | {key: value for key, value in run.config.items() if key != "base"})
     base_folder = base_folder_of(run)
-    snapshot = _snapshot_of(run, reporter)
+    snapshot = snapshot_of(run, reporter)
     if checkpoints.read_manifest(base_folder).get("kind") == ModelVersion.Family.CLIP:
         # People want to see the score that the new one is compared with.
         register_base_models(folders=[base_folder])
@@ -150,7 +150,7 @@ def _beside_people(top_one: Mapping[str, Any], ceiling: Mapping[str, Any]) -> st
     return "As near to people as people are to each other: the human ceiling lies within the interval."
 
 
-def _snapshot_of(run: Run, reporter: Reporter) -> Snapshot:
+def snapshot_of(run: Run, reporter: Reporter) -> Snapshot:
     """The votes of the run, frozen at its first attempt: later ones see the same."""
     if run.snapshot is None:
         reporter.stage("freezing the votes")

@@ -1,6 +1,7 @@
 """Model versions: registered from an artefact, put into use, rolled back."""
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,10 +13,11 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from annotations.models import Snapshot
-from scoring import checkpoints, model_cards
+from scoring import checkpoints, model_cards, scorers
 from scoring.checkpoints import CheckpointRejected
-from worker.models import ModelVersion, Promotion, Run
-from worker.queries import previous_version
+from scoring.scorers import ScorerRejected
+from worker.models import ModelVersion, Promotion, Rejection, Run
+from worker.queries import previous_version, rejection_of
 
 if TYPE_CHECKING:
     from scoring.hps import Scorer
@@ -27,6 +29,10 @@ class VersionRejected(ValueError):
 
 class NothingToRollBackTo(ValueError):
     """No other version of the family was in use before."""
+
+
+class UnableToReject(ValueError):
+    """A version is rejected once, and with a reason."""
 
 
 class UnableToLoadScorer(ValueError):
@@ -146,7 +152,26 @@ def promote_version(*, version: ModelVersion, by: User | None = None, reason: st
         if replaced is None or replaced.pk != version.pk:
             ModelVersion.objects.filter(family=version.family, is_current=True).update(is_current=False)
             ModelVersion.objects.filter(pk=version.pk).update(is_current=True)
-            Promotion.objects.create(version=version, replaced=replaced, by=by, reason=reason[:300])
+            promotion = Promotion.objects.create(version=version, replaced=replaced, by=by, reason=reason[:300])
+            Rejection.objects.filter(version=version, taken_back_by=None).update(taken_back_by=promotion)
+    version.refresh_from_db()
+    return version
+
+
+def reject_version(*, version: ModelVersion, reason: str, by: User | None = None) -> ModelVersion:
+    """Decide against a version, for a reason that is kept; one in use goes out of use. A promotion takes it back.
+
+    Raises:
+        UnableToReject: there is no reason, or it is rejected already.
+    """
+    if not reason.strip():
+        raise UnableToReject(f"Say why {version} is rejected; whoever looks at it later will want to know.")
+    with transaction.atomic():
+        _take_turns(version.family)
+        if standing := rejection_of(version):
+            raise UnableToReject(f"{version} is rejected already: {standing.reason}")
+        ModelVersion.objects.filter(pk=version.pk).update(is_current=False)
+        Rejection.objects.create(version=version, reason=reason.strip()[:300], by=by)
     version.refresh_from_db()
     return version
 
@@ -177,10 +202,24 @@ def scorer_for(version: ModelVersion) -> "Scorer":
     Raises:
         UnableToLoadScorer: adapters don't score.
         CheckpointRejected: the artefact is missing or damaged.
+        ScorerRejected: it is a scorer of one's own whose code is gone, or is another by now.
     """
     if version.family == ModelVersion.Family.ADAPTER:
         raise UnableToLoadScorer(f"{version} is an adapter; choose a version that scores.")
+    if version.family not in ModelVersion.Family:
+        return _own_scorer(version)
     return _load_scorer(folder_of(version), version.sha256)
+
+
+def _own_scorer(version: ModelVersion) -> "Scorer":
+    own = scorers.find(version.family, settings.SCORER_MODULES)
+    if own is None:
+        raise ScorerRejected(f"No module of SCORER_MODULES has {version.family}, of which {version} is a version.")
+    if hashlib.sha256(own.source()).hexdigest() != version.manifest["weights"]["sha256"]:
+        raise ScorerRejected(
+            f"The code of {version.family} is another than that of {version}; name it without a number to use it."
+        )
+    return own
 
 
 @functools.lru_cache(maxsize=4)

@@ -70,10 +70,10 @@ def campaign_summaries(*, today: date) -> list[CampaignSummary]:
 
 
 def versions_in_use() -> list[ModelVersion]:
-    """The current version of each family, in the order of the families; one SQL statement."""
-    families = list(ModelVersion.Family)
-    versions = ModelVersion.objects.current().select_related("snapshot", "run")
-    return sorted(versions, key=lambda version: families.index(ModelVersion.Family(version.family)))
+    """The current version of each family, in the order of the families, one's own behind; one SQL statement."""
+    places = {str(family): place for place, family in enumerate(ModelVersion.Family)}
+    versions = ModelVersion.objects.current().select_related("snapshot", "run").order_by("family")
+    return sorted(versions, key=lambda version: places.get(version.family, len(places)))
 
 
 def latest_runs(*, count: int = 6) -> list[Run]:

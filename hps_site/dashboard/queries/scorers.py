@@ -10,11 +10,12 @@ from scoring import agreement, metrics
 from scoring.metrics import Estimate
 from scoring.preferences import Choice
 from worker.models import ImageScore, ModelVersion
+from worker.queries import scoring_versions
 
 Family = ModelVersion.Family
 
-# In the order of the report: the base, the other metrics, what was learnt from votes.
-FAMILIES = [Family.CLIP, Family.AESTHETIC, Family.HPS]
+# In the order of the report: the base, the other metrics (those of one's own among them), what was learnt from votes.
+FIRST, LAST = [Family.CLIP, Family.AESTHETIC], Family.HPS
 
 Standing = Literal["base", "ahead", "behind", "no difference shown", "not compared"]
 
@@ -164,8 +165,13 @@ def _result(
 
 def scorer_versions() -> list[ModelVersion]:
     """All scorers in the order of the report."""
-    versions = ModelVersion.objects.filter(family__in=FAMILIES)
-    return sorted(versions, key=lambda version: (FAMILIES.index(Family(version.family)), version.number))
+    return sorted(scoring_versions(), key=_place)
+
+
+def _place(version: ModelVersion) -> tuple[int, str, int]:
+    places = [*map(str, FIRST), "", str(LAST)]
+    place = places.index(version.family) if version.family in places else places.index("")
+    return place, version.family, version.number
 
 
 def versions_in_use() -> list[ModelVersion]:

@@ -1,16 +1,28 @@
-"""Blind studies: does the adapted generator get more votes than the original it was made from?"""
+"""Blind studies: does one of two generators get more votes than the other, and on which prompts?"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from annotations.models import Campaign, Image, Task
-from scoring import metrics
+import numpy as np
+
+from annotations.models import Campaign, Image, Prompt, Split, Task
+from hps_site.dashboard.queries.scorers import numbers, read_scores, scored_by, versions_in_use
+from scoring import head_to_head, metrics, power, slices
+from scoring.head_to_head import Majorities
 from scoring.metrics import Estimate, Verdict
 from scoring.preferences import Choice
-from worker.models import Study
+from scoring.reward_hacking import Arms, Evidence, Finding, findings
+from worker.models import ModelVersion, Study
+from worker.queries import mark_gains_of
 
 EXAMPLES = 6
+
+FAILURE_MODES = frozenset({"text rendering", "anatomy"})
+"""Tags of prompts that are hard in a known way; the other tags are of style and subject."""
+
+Scores = dict[int, dict[str, float]]
+"""By version, the score of each image by its id as text."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,23 @@ class Example:
 
 
 @dataclass(frozen=True)
+class TagShare:
+    """The share of votes on the prompts with one tag."""
+
+    tag: str
+    share: Estimate
+    is_failure_mode: bool
+
+
+@dataclass(frozen=True)
+class ScorerAgreement:
+    """How often a scorer's higher image of a pair is the one that people chose."""
+
+    version: ModelVersion
+    agreement: Estimate
+
+
+@dataclass(frozen=True)
 class StudyReport:
     """What a study has shown so far."""
 
@@ -34,15 +63,28 @@ class StudyReport:
     """Votes for the adapted generator; a tie counts half, 'all bad' is left out."""
     prompts_won: Estimate
     """Prompts with more than half of the votes for the adapted one; a prompt split evenly counts half."""
+    majorities: Majorities
+    """Prompts on which either side has strictly more than half of the votes, as the paper counts."""
     verdict: Verdict
+    smallest_share: float | None
+    """The share that so many votes find four times of five."""
     votes: int
     prompts: int
+    tags: list[TagShare]
+    """Failure modes first, then the largest."""
+    tags_left_out: int
+    """Tags with fewer than ten decided votes."""
+    human_agreement: Estimate
+    """Of two people on the same pair."""
+    scorer_agreements: list[ScorerAgreement]
+    """Of the scorers in use with people, on those of the same pairs that they have scored."""
+    findings: list[Finding]
     examples: list[Example]
     """Drawn at random, not picked: the first by the tasks' random ids."""
 
 
 def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0) -> StudyReport | None:
-    """How the adapted generator of a study campaign fares; None for any other campaign.
+    """How the two generators of a study campaign fare; None for any other campaign.
 
     Args:
         campaign: whose study is looked at.
@@ -50,7 +92,7 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
         seed: of the intervals' resampling.
 
     Returns:
-        Shares with intervals resampled by prompt; the verdict is on the share of votes. At most four SQL statements.
+        Shares with intervals resampled by prompt; the verdict is on the share of votes. At most seven SQL statements.
     """
     study = Study.objects.filter(campaign=campaign).select_related("original", "adapted", "version").first()
     if study is None:
@@ -58,15 +100,90 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
     adapted = study.adapted.name
     judged = [choice for choice in choices if adapted in choice.generators and choice.outcome != "all_bad"]
     share = metrics.vote_share(judged, adapted, seed=seed)
+    versions = versions_in_use()
+    scores = read_scores([campaign], versions, list(Split))
+    human = head_to_head.human_agreement(judged, seed=seed)
+    agreements = [_agreement(version, judged, scores.get(version.pk, {}), seed) for version in versions]
+    agreements = [one for one in agreements if one.agreement.n]
+    tags, left_out = _by_tag(judged, adapted, seed)
     return StudyReport(
         study=study,
         share=share,
         prompts_won=metrics.prompts_won(judged, adapted, seed=seed),
+        majorities=head_to_head.majorities(judged, adapted, seed=seed),
         verdict=metrics.verdict(share),
+        smallest_share=_smallest_share(share),
         votes=len(judged),
         prompts=len({choice.prompt for choice in judged}),
+        tags=tags,
+        tags_left_out=left_out,
+        human_agreement=human,
+        scorer_agreements=agreements,
+        findings=findings(_evidence(study, judged, scores, agreements, share, human), seed=seed),
         examples=_examples(study, choices),
     )
+
+
+def _smallest_share(share: Estimate) -> float | None:
+    """What could have been found, by the interval that was: votes on one prompt count for less than one each."""
+    if share.value is None or share.low is None or share.high is None:
+        return None
+    effect = power.design_effect(share.high - share.low, votes=share.n, share=share.value)
+    return power.smallest_share(share.n, design_effect=effect)
+
+
+def _by_tag(judged: Sequence[Choice], adapted: str, seed: int) -> tuple[list[TagShare], int]:
+    prompts = {int(choice.prompt) for choice in judged}
+    tags = {str(pk): tags for pk, tags in Prompt.objects.filter(pk__in=prompts).values_list("pk", "tags") if tags}
+    used = {tag for of_prompt in tags.values() for tag in of_prompt}
+    cut = [part for part in slices.slices(judged, tags).slices if part.kind == "tag"]
+    shares = [
+        TagShare(part.label, metrics.vote_share(part.choices, adapted, seed=seed), part.label in FAILURE_MODES)
+        for part in cut
+    ]
+    return sorted(shares, key=lambda one: not one.is_failure_mode), len(used) - len(shares)
+
+
+def _agreement(
+    version: ModelVersion, judged: Sequence[Choice], scores: Mapping[str, float], seed: int
+) -> ScorerAgreement:
+    scored = scored_by([choice for choice in judged if choice.is_decided], scores)
+    return ScorerAgreement(version, head_to_head.scorer_agreement(scored, numbers(scored, scores), seed=seed))
+
+
+def _evidence(
+    study: Study,
+    judged: Sequence[Choice],
+    scores: Scores,
+    agreements: Sequence[ScorerAgreement],
+    share: Estimate,
+    human: Estimate,
+) -> Evidence:
+    """What warnings and hints follow from: the scores of both images of each pair, and what people said."""
+    of_family = {one.version.family: one for one in agreements}
+    arms = {family: _arms(judged, study.adapted.name, scores[one.version.pk]) for family, one in of_family.items()}
+    hps = of_family.get(ModelVersion.Family.HPS)
+    gain, on_preferred = mark_gains_of(study.version) if study.version else (None, None)
+    return Evidence(
+        hps=arms.get(ModelVersion.Family.HPS),
+        clip=arms.get(ModelVersion.Family.CLIP),
+        aesthetic=arms.get(ModelVersion.Family.AESTHETIC),
+        mark_gain=gain,
+        mark_gain_on_preferred=on_preferred,
+        people=share,
+        hps_agreement=hps.agreement if hps else None,
+        human_agreement=human,
+    )
+
+
+def _arms(judged: Sequence[Choice], adapted: str, scores: Mapping[str, float]) -> Arms:
+    """The scores of both images of each pair that people judged and the scorer has scored."""
+    pairs = {}
+    for choice in scored_by(judged, scores):
+        mine = choice.generators.index(adapted)
+        pairs[choice.task] = (scores[choice.images[1 - mine]], scores[choice.images[mine]])
+    original, other = np.array(list(pairs.values()), dtype=np.float64).reshape(-1, 2).T
+    return Arms(original=original, adapted_marked=other)
 
 
 def _examples(study: Study, choices: Sequence[Choice]) -> list[Example]:

@@ -37,6 +37,18 @@ def percent_range(estimate: HasInterval) -> str:
 
 
 @register.filter
+def whole_percent(share: float) -> str:
+    """A share that is known no better than to whole percents."""
+    return f"{_digits(100 * share, 0)} %"
+
+
+@register.filter
+def whole_percent_range(estimate: HasInterval) -> str:
+    """The interval of such a share."""
+    return _range(estimate, lambda share: _digits(100 * share, 0), unit=" %")
+
+
+@register.filter
 def points(difference: float | None) -> str:
     """A difference of shares in percentage points, with its sign."""
     return NOTHING if difference is None else _signed(100 * difference)
@@ -58,6 +70,18 @@ def two_digits(value: float) -> str:
 def coefficient_range(estimate: HasInterval) -> str:
     """The interval of a coefficient."""
     return _range(estimate, two_digits)
+
+
+@register.filter
+def four_figures(value: float | None) -> str:
+    """A number of any size with four significant figures and a true minus sign."""
+    return NOTHING if value is None else number_format(float(f"{value:.4g}")).replace("-", "−")
+
+
+@register.filter
+def four_figures_range(estimate: HasInterval) -> str:
+    """The interval of a number of any size."""
+    return _range(estimate, four_figures)
 
 
 @register.filter

@@ -17,7 +17,9 @@ from hps_site.dashboard import charts, pictures
 from hps_site.dashboard.findings import describe
 from hps_site.dashboard.queries import ballots, overview
 from hps_site.dashboard.queries.agreement import agreement_report
+from hps_site.dashboard.queries.demographic_slices import group_report
 from hps_site.dashboard.queries.scorers import compare_scorers, versions_in_use
+from hps_site.dashboard.queries.stored import generalisation_report, set_comparison, stored_results
 from hps_site.dashboard.queries.studies import study_report
 from scoring import rankings
 from scoring.preferences import Choice
@@ -54,6 +56,7 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
     ranking = _ranking(choices)
     positions = ballots.position_report(choices)
     study = study_report(shown, choices)
+    stored = stored_results(shown)
     context = {
         "campaign": shown,
         "figures": ballots.campaign_figures(shown, read),
@@ -69,6 +72,12 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
         "demographics": demographic_groups(shown),
         "study": study,
         "study_chart": pictures.study_chart(study) if study else None,
+        "pair_chart": pictures.pair_agreement_chart(study) if study else None,
+        "stored_leave_out": stored[Run.Kind.LEAVE_OUT],
+        "leave_out_presets": PRESETS[Run.Kind.LEAVE_OUT],
+        "generalisation": generalisation_report(stored[Run.Kind.LEAVE_OUT].done),
+        "stored_sets": stored[Run.Kind.SETS],
+        "sets": set_comparison(stored[Run.Kind.SETS].done),
     }
     return render(request, "dashboard/campaign.html", context)
 
@@ -78,10 +87,12 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
 def agreement(request: HttpRequest, slug: str) -> HttpResponse:
     """The metrics in use on one campaign by slice and convention, and what looks wrong with them."""
     shown = get_object_or_404(Campaign, slug=slug)
-    report = agreement_report([shown], ballots.read_choices([shown]), versions_in_use())
+    choices, versions = ballots.read_choices([shown]), versions_in_use()
+    report = agreement_report([shown], choices, versions)
     context = {
         "campaign": shown,
         "report": report,
+        "groups": group_report(shown, choices, versions),
         "warnings": [describe(finding) for finding in report.findings],
         "calibrations": [(one.version, pictures.calibration_picture(one.calibration)) for one in report.details],
     }

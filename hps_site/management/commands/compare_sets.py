@@ -5,15 +5,17 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
+from annotations.models import Image
 from hps_site.dashboard import text_reports
 from hps_site.dashboard.queries import ballots
-from hps_site.dashboard.queries.image_sets import compare_sets
 from scoring.checkpoints import CheckpointRejected
-from worker.services.scoring import UnknownScorer, scorer_named
+from worker.services.image_sets import RESAMPLES, UnableToCompareSets, clip_tower, compare_sets
+from worker.services.scoring import UnknownScorer, open_picture
 
 
 class Command(BaseCommand):
@@ -30,7 +32,7 @@ class Command(BaseCommand):
         tower.add_argument("--clip", metavar="NAME", default="clip", help="clip: the one in use; clip-2; a folder")
         tower.add_argument("--inception", metavar="FILE", type=Path, help="weights of Inception v3, as FID is defined")
         parser.add_argument("--reference", metavar="DIR", type=Path, help="images that both sides are held against")
-        parser.add_argument("--resamples", metavar="N", type=int, default=200, help="bootstrap replicates")
+        parser.add_argument("--resamples", metavar="N", type=int, default=RESAMPLES, help="bootstrap replicates")
         parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON instead of a table")
 
     def handle(self, *_arguments: Any, campaign: str, resamples: int, is_json: bool, **options: Any) -> None:
@@ -40,14 +42,22 @@ class Command(BaseCommand):
             tower = _tower(options["clip"], options["inception"])
             with tqdm(total=resamples, unit=" resamples", file=self.stderr, disable=None) as bar:
                 report = compare_sets(
-                    choices, tower, reference=options["reference"], resamples=resamples, on_resample=bar.update
+                    choices, _open, tower, reference=options["reference"], resamples=resamples, on_resample=bar.update
                 )
-        except (ballots.NothingToReport, UnknownScorer, CheckpointRejected) as error:
+        except (ballots.NothingToReport, UnableToCompareSets, UnknownScorer, CheckpointRejected) as error:
             raise CommandError(" ".join(str(error).split())) from error
         if is_json:
             self.stdout.write(json.dumps(text_reports.set_record(campaigns, report), indent=2))
         else:
             self.stdout.write(text_reports.sets(campaigns, report))
+
+
+def _open(key: str) -> PIL.Image.Image:
+    """The picture of an image's id; an OSError where its pixels are elsewhere, as where they can't be read."""
+    image = Image.objects.get(pk=int(key))
+    if not image.file:
+        raise FileNotFoundError(f"Image {key} has no file.")
+    return open_picture(image)
 
 
 def _tower(clip: str, inception: Path | None) -> Any:
@@ -56,12 +66,8 @@ def _tower(clip: str, inception: Path | None) -> Any:
     Raises:
         UnknownScorer, CheckpointRejected: it is not there, or is something else.
     """
-    from scoring.hps import ClipScorer  # slow imports
-    from scoring.image_sets import ClipTower, InceptionTower
+    if inception is None:
+        return clip_tower(clip)
+    from scoring.image_sets import InceptionTower  # slow import
 
-    if inception is not None:
-        return InceptionTower(inception, None if settings.DEVICE == "auto" else settings.DEVICE)
-    scorer = scorer_named(clip)
-    if not isinstance(scorer, ClipScorer):
-        raise UnknownScorer(f"{clip} is no CLIP; name one, such as clip-1.")
-    return ClipTower(scorer)
+    return InceptionTower(inception, None if settings.DEVICE == "auto" else settings.DEVICE)

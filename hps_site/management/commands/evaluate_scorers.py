@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 from hps_site.dashboard import text_agreement, text_reports
 from hps_site.dashboard.queries import ballots
 from hps_site.dashboard.queries.agreement import agreement_report
+from hps_site.dashboard.queries.demographic_slices import group_report
 from hps_site.dashboard.queries.looks import all_looks, file_looks
-from hps_site.dashboard.queries.scorers import compare_scorers, scorer_versions
+from hps_site.dashboard.queries.scorers import compare_scorers, scorer_versions, versions_in_use
 
 
 class Command(BaseCommand):
@@ -36,11 +37,16 @@ class Command(BaseCommand):
             report.require_choices()
             looks = all_looks(campaigns) if has_brightness else file_looks(campaigns)
             detail = agreement_report(campaigns, choices, scorer_versions(), looks=looks)
+            # Over several campaigns the difference to one of them would tell of few people.
+            groups = group_report(campaigns[0], choices, versions_in_use()) if len(campaigns) == 1 else None
         except (ballots.NothingToReport, OSError) as error:
             raise CommandError(str(error)) from error
         if is_json:
             record = text_reports.scorer_record(campaigns, report) | text_agreement.agreement_record(detail)
+            record["demographic_groups"] = text_agreement.group_record(groups) if groups else []
             self.stdout.write(json.dumps(record, indent=2))
         else:
             self.stdout.write(text_reports.scorers(campaigns, report))
             self.stdout.write(text_agreement.agreement(detail))
+            if groups and groups.groups:
+                self.stdout.write("\n".join(text_agreement.groups(groups)))

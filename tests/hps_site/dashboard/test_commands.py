@@ -121,6 +121,7 @@ def test_evaluate_scorers_gives_the_numbers_of_the_page():
     assert (whole["kind"], whole["choices"], whole["scorers"][0]["top_1"]["value"]) == ("all", 7, pytest.approx(4 / 7))
     assert [one["scorer"] for one in report.pop("details")] == ["clip-1"]
     assert report.pop("slices_left_out") == 8
+    assert report.pop("demographic_groups") == []
     assert report == {
         "campaigns": ["birds"],
         "is_synthetic": False,

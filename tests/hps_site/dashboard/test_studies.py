@@ -6,7 +6,8 @@ from annotations.models import Outcome
 from hps_site.dashboard.queries.ballots import read_choices
 from hps_site.dashboard.queries.studies import study_report
 from tests.annotations.factories import make_annotators
-from tests.hps_site.dashboard.worlds import cast, empty_campaign, study_world, task_of
+from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, make_version, study_world, task_of
+from worker.models import ModelVersion, Study
 
 pytestmark = pytest.mark.django_db
 
@@ -58,6 +59,77 @@ def test_study_report_counts_ties_beside_an_example():
     [example] = report_of(study_world(adapted_wins=0, original_wins=0, ties=1)).examples
 
     assert (example.original_votes, example.adapted_votes, example.undecided_votes) == (0, 0, 2)
+
+
+def test_study_report_counts_strict_majorities_as_the_paper():
+    found = report_of(study_world(adapted_wins=5, original_wins=3, ties=2)).majorities
+
+    assert (found.won, found.lost, found.neither) == (5, 3, 2)
+    assert found.won_share.value == pytest.approx(0.5)
+
+
+def test_study_report_cuts_votes_by_tag_failure_modes_first():
+    campaign = study_world(adapted_wins=8, original_wins=6, ties=0)
+    for number, task in enumerate(campaign.tasks.order_by("pk").select_related("prompt")):
+        task.prompt.tags = ["oil painting", *(["anatomy"] if number < 8 else []), *(["cats"] if number < 2 else [])]
+        task.prompt.save()
+
+    report = report_of(campaign)
+
+    assert [(one.tag, one.is_failure_mode, one.share.value, one.share.n) for one in report.tags] == [
+        ("anatomy", True, 1.0, 16),
+        ("oil painting", False, pytest.approx(8 / 14), 28),
+    ]
+    assert report.tags_left_out == 1
+
+
+def scored_study(*, adapted_wins, original_wins, hps, clip):
+    """A study whose adapted images score so much higher than the original's."""
+    campaign = study_world(adapted_wins=adapted_wins, original_wins=original_wins, ties=0)
+    for family, gain in (("clip", clip), ("hps", hps)):
+        version = make_version(family, is_current=True)
+        for number, task in enumerate(campaign.tasks.all()):
+            give_scores(version, task, [20.0 + number, 20.0 + number + gain])
+    return campaign
+
+
+def test_study_report_holds_people_beside_scorers_on_the_same_pairs():
+    report = report_of(scored_study(adapted_wins=9, original_wins=3, hps=1.0, clip=-1.0))
+
+    agreements = {str(one.version): one.agreement.value for one in report.scorer_agreements}
+    assert agreements == {"clip-1": 0.25, "hps-1": 0.75}
+    assert report.human_agreement.value == 1.0
+
+
+def test_study_report_names_reward_hacking_where_the_score_rises_alone():
+    report = report_of(scored_study(adapted_wins=8, original_wins=8, hps=1.0, clip=-1.0))
+
+    assert report.verdict == "no difference shown"
+    assert [finding.name for finding in report.findings] == ["alignment lost", "people unmoved", "wrong aspects"]
+
+
+def test_study_report_says_what_its_votes_could_have_found():
+    found = report_of(study_world(adapted_wins=20, original_wins=20, ties=0)).smallest_share
+
+    # Both votes on a pair are alike, so 80 of them say as much as 40 independent ones.
+    assert found == pytest.approx(0.71, abs=0.03)
+
+
+def test_study_report_of_an_adapter_hints_that_the_mark_was_not_learnt():
+    campaign = study_world(adapted_wins=3, original_wins=3, ties=0)
+    gain = {"gain": 0.0, "gain_low": -0.1, "gain_high": 0.1, "images": 8}
+    ModelVersion.objects.update(metrics={"mark": {"after": {"non_preferred": gain}}})
+
+    assert "mark not learnt" in [finding.name for finding in report_of(campaign).findings]
+
+
+def test_study_report_of_two_generators_is_the_same_without_an_adapter():
+    campaign = study_world(adapted_wins=9, original_wins=0, ties=1)
+    Study.objects.update(version=None)
+
+    report = report_of(campaign)
+
+    assert (report.verdict, report.findings, report.study.version) == ("preferred", [], None)
 
 
 def test_study_report_before_the_first_vote_has_no_share():

@@ -180,8 +180,8 @@ def test_campaign_labels_every_part_of_a_synthetic_one(staff):
 
     page = staff.get(reverse("dashboard:campaign", args=[campaign.slug])).content.decode()
 
-    # Title, four sections, and the foot.
-    assert page.count('<span class="badge badge--synthetic">') == 6
+    # Title, six sections, and the foot.
+    assert page.count('<span class="badge badge--synthetic">') == 8
     assert "simulated annotators" in page
 
 
@@ -247,8 +247,8 @@ def test_campaign_takes_the_same_statements_for_one_task_and_three(staff, tasks,
         give_scores(clip, task, [1, 0])
 
     # Session, user, campaign, generators, votes, images elsewhere, versions, scores, slots, outcomes, study,
-    # people, permissions (2).
-    with django_assert_num_queries(14):
+    # stored results, people, permissions (2).
+    with django_assert_num_queries(15):
         staff.get(reverse("dashboard:campaign", args=[campaign.slug]))
 
 

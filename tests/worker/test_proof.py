@@ -1,0 +1,186 @@
+"""The automatic proof: four arms on the same noise, measured, with warnings that follow from the numbers."""
+
+import json
+from dataclasses import replace
+from io import StringIO
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+
+from annotations.models import Generator, Image, Split
+from scoring.reward_hacking import Arms, Evidence
+from tests.annotations.factories import make_generator, make_prompt
+from tests.worker.generators import claimed_run, make_images, make_scorers, make_tiny_generator
+from tests.worker.test_studies import adapter  # noqa: F401  a fixture
+from worker.management.commands.prove_adapter import Command
+from worker.models import ModelVersion, Run
+from worker.services.execution import RunStopped, StopReason
+from worker.services.proof import ProofConfig, UnableToProve, perform_proof, verdict
+from worker.services.proof_sweep import KEPT
+
+ARMS = ["original", "original_marked", "adapted", "adapted_marked"]
+SMALL = {"version": "adapter-1", "count": 3, "guidances": [2.0, 3.0], "scales": [0.5], "sweep_prompts": 2}
+
+
+@pytest.fixture
+def proven(adapter, files) -> ModelVersion:  # noqa: F811
+    """An adapter whose original, scorers and training images are here, and three held-out prompts."""
+    make_scorers(files / "clip")
+    original = make_tiny_generator("original")
+    make_images(4, original)
+    for _ in range(3):
+        make_prompt(split=Split.TEST)
+    return adapter
+
+
+def prove(config: dict, workdir, **fields) -> dict:
+    run, reporter = claimed_run(Run.Kind.PROOF, config, preset="", **fields)
+    return perform_proof(run, reporter, workdir)
+
+
+def test_proof_measures_four_arms_against_the_original(proven, tmp_path):
+    proof = prove({**SMALL, "scales": []}, tmp_path)
+
+    assert list(proof["arms"]) == ARMS
+    assert (proof["version"], proof["original"], proof["prompts"], proof["left_out"]) == ("adapter-1", "original", 3, 0)
+    assert [score["scorer"] for score in proof["scores"]] == ["clip-1", "hps-1"]
+    for score in proof["scores"]:
+        assert list(score["means"]) == ARMS
+        gain = score["differences"]["adapted_marked"]
+        assert gain["value"] == pytest.approx(score["means"]["adapted_marked"] - score["means"]["original"])
+        assert (gain["n"], gain["unit"]) == (3, "prompts")
+        assert gain["low"] <= gain["value"] <= gain["high"]
+        assert 0 <= score["wins"]["adapted"]["value"] <= 1
+    sets = proof["sets"]
+    assert (sets["tower"], sets["training_images"]) == ("CLIP features of a tiny random CLIP", 4)
+    assert sets["reference"] == "the original's images of the same prompts"
+    assert list(sets["fid"]) == list(sets["kid"]) == ARMS[1:]
+    assert all(distance >= 0 for distance in sets["fid"].values())
+    assert set(sets["copies"]) == set(sets["closeness"]) == set(sets["diversity"]) - {"kept"} == set(ARMS)
+    assert proof["sweep"] == []
+    assert json.loads(json.dumps(proof, allow_nan=False)) == proof
+
+    settings = {arm: Generator.objects.get(name=name).settings for arm, name in proof["arms"].items()}
+    assert {arm: (used["adapter"], used["negative_prompt"]) for arm, used in settings.items()} == {
+        "original": ("", ""),
+        "original_marked": ("", "Weird image. "),
+        "adapted": ("adapter-1", ""),
+        "adapted_marked": ("adapter-1", "Weird image. "),
+    }
+    made = Image.objects.filter(prompt__split=Split.TEST)
+    assert (made.count(), made.values("prompt", "seed").distinct().count()) == (4 * 3 * 2, 3 * 2)
+    assert [set(example["images"]) for example in proof["examples"]] == [set(ARMS)] * 3
+    lines = Command().result(Run(metrics=proof, is_synthetic=True)).splitlines()
+    assert lines[0] == "adapter-1 against original, 3 prompts (synthetic)"
+    assert lines[1].startswith("  clip-1: original ")
+    assert lines[-1].strip() == proof["verdict"]
+
+
+def test_proof_measures_fid_to_a_generator_of_photographs(proven, tmp_path):
+    make_images(4, make_generator("photographs"))
+
+    sets = prove({**SMALL, "reference": "photographs", "guidances": []}, tmp_path)["sets"]
+
+    assert (sets["reference"], sets["reference_images"]) == ("photographs", 4)
+    assert list(sets["fid"]) == ARMS
+
+
+def test_proof_sweeps_guidance_and_scale_and_goes_on_after_a_kill(proven, tmp_path, monkeypatch):
+    whole = prove(SMALL, tmp_path)["sweep"]
+    assert [(cell["guidance"], cell["scale"]) for cell in whole] == [(2.0, 0.5), (3.0, 0.5)]
+    assert set(whole[0]["differences"]) == {"clip-1", "hps-1"}
+    kept = json.loads((tmp_path / KEPT).read_text())
+    (tmp_path / KEPT).write_text(json.dumps({"2 0.5": kept["2 0.5"]}))
+    Run.objects.all().delete()
+    drawn = []
+    from worker.services import proof_sweep
+
+    draw = proof_sweep._drawn
+    monkeypatch.setattr(proof_sweep, "_drawn", lambda *args: drawn.append(args[-2:]) or draw(*args))
+
+    again = prove(SMALL, tmp_path)["sweep"]
+
+    assert drawn == [(3.0, 0.5)]
+    assert again == whole
+
+
+def test_proof_that_is_cancelled_stops(proven, tmp_path):
+    run, reporter = claimed_run(Run.Kind.PROOF, SMALL, preset="")
+    reporter.stop(StopReason.CANCELLED)
+
+    with pytest.raises(RunStopped):
+        perform_proof(run, reporter, tmp_path)
+
+
+def test_proof_without_a_held_out_prompt_says_so(proven, tmp_path):
+    seen = make_prompt("a seen one", split=Split.TRAIN)
+
+    with pytest.raises(UnableToProve, match="Trainings may have seen 'a seen one'"):
+        prove({**SMALL, "prompts": [seen.text]}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({}, "Say which adapter is meant"),
+        ({"version": "adapter-1", "sweeps": 3}, "no setting 'sweeps'"),
+        ({"version": "adapter-1", "per_prompt": 1}, "per_prompt is 1; a proof needs 2"),
+        ({"version": "adapter-1", "guidances": [1.0]}, "A guidance of 1 or less"),
+        ({"version": "adapter-1", "scales": [0.0]}, "scale lies above 0"),
+    ],
+)
+def test_proof_config_refuses(config, words):
+    with pytest.raises(UnableToProve, match=words):
+        ProofConfig.from_json(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"version": "hps-1"}, "There is no adapter 'hps-1'"),
+        ({"version": "adapter-1", "generator": "nobody"}, "There is no generator 'nobody'"),
+    ],
+)
+def test_proof_of_what_is_not_here_is_refused(proven, tmp_path, config, words):
+    with pytest.raises(UnableToProve, match=words):
+        prove(config, tmp_path)
+
+
+def test_verdict_says_what_hps_says_and_counts_the_warnings():
+    better = Evidence(hps=Arms(np.zeros(50), np.ones(50)))
+    alike = Evidence(hps=Arms(np.zeros(50), np.tile([1.0, -1.0], 25)))
+
+    assert verdict(better, 0) == (
+        "By HPS, adapted with the mark as negative prompt wins 100 % (93 to 100 %) of the prompts: more than half."
+    )
+    assert verdict(better, 2).endswith("more than half. 2 warnings.")
+    assert "no difference shown. 1 warning." in verdict(alike, 1)
+    assert verdict(replace(better, hps=None), 0) == "HPS was not measured."
+
+
+def test_prove_adapter_command_opens_a_run_with_what_was_said(db, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a pier\n\na boat\n")
+    options = [
+        "--generator",
+        "original",
+        "--count",
+        "5",
+        "--per-prompt",
+        "4",
+        "--prompts",
+        str(tmp_path / "prompts.txt"),
+    ]
+
+    call_command("prove_adapter", "adapter-1", *options, "--config", '{"scales": [2.0]}', stdout=StringIO())
+
+    run = Run.objects.get(kind=Run.Kind.PROOF)
+    assert (run.state, run.campaign) == (Run.State.QUEUED, None)
+    assert run.config == {
+        "version": "adapter-1",
+        "generator": "original",
+        "count": 5,
+        "per_prompt": 4,
+        "prompts": ["a pier", "a boat"],
+        "scales": [2.0],
+    }

@@ -1,0 +1,182 @@
+"""What a network sees in the arms of a proof: how far the sets lie apart, how varied they are, what they copy."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+from django.conf import settings
+
+from annotations.models import Generator, Image, Split
+from scoring.metrics import Estimate
+from scoring.reward_hacking import Arm, Arms, closeness, copies, difference, diversity, kept
+from worker.models import ModelVersion
+from worker.services.generation import UnableToGenerate
+from worker.services.scoring import UnknownScorer, open_picture, scorer_named
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scoring.image_sets import Tower
+
+READABLE = {".jpg", ".jpeg", ".png", ".webp"}
+
+MOST_REFERENCE_IMAGES = 10_000
+MOST_TRAINING_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class FeatureReport:
+    """Measures of the arms' images; by arm each."""
+
+    tower: str
+    """What they stand on, such as `CLIP features of ViT-L-14`."""
+    reference: str
+    """What FID and KID are measured to, in words."""
+    reference_images: int
+    fid: dict[Arm, float]
+    kid: dict[Arm, float]
+    diversity: Arms
+    training_images: int
+    """What closeness and copies are measured to; 0 where the training's images are not here."""
+    closeness: Arms | None
+    copies: Arms | None
+
+    def to_record(self) -> dict[str, Any]:
+        """The report as plain values for JSON."""
+        return {
+            "tower": self.tower,
+            "reference": self.reference,
+            "reference_images": self.reference_images,
+            "fid": self.fid,
+            "kid": self.kid,
+            "diversity": {**_means(self.diversity), "kept": kept(self.diversity).to_record()},
+            "training_images": self.training_images,
+            "closeness": _means(self.closeness) if self.closeness else {},
+            "copies": _means(self.copies) if self.copies else {},
+            "more_copies": _record(difference(self.copies)) if self.copies else None,
+        }
+
+
+def describe_arms(
+    arms: dict[Arm, list[list[Image]]],
+    *,
+    version: ModelVersion,
+    original: Generator,
+    reference: str = "",
+    inception: str = "",
+) -> FeatureReport:
+    """Describe the images of all arms and hold them against each other, a reference and the training's images.
+
+    Args:
+        arms: for each arm and prompt its images, equally many each.
+        version: the adapter, whose training tells which images it could copy; by default
+        original: whose images these are.
+        reference: a generator's name, or a folder on this machine; "" for the original's own images.
+        inception: file of Inception's weights; "" for the CLIP in use.
+
+    Raises:
+        UnknownScorer: no CLIP is in use.
+        CheckpointRejected: the file isn't Inception's weights.
+        UnableToGenerate: the reference is neither, or holds fewer than two images.
+    """
+    from scoring.image_sets import fid, kid  # slow import
+
+    tower = _tower(inception)
+    features = {
+        arm: tower.describe(open_picture(image) for of_prompt in images for image in of_prompt).features
+        for arm, images in arms.items()
+    }
+    target = _reference(tower, reference) if reference else features["original"]
+    measured: list[Arm] = [arm for arm in arms if reference or arm != "original"]
+    by_prompt = {arm: rows.reshape(len(arms[arm]), -1, rows.shape[1]) for arm, rows in features.items()}
+    training = _training_features(tower, version, original)
+    return FeatureReport(
+        tower=tower.name,
+        reference=reference or "the original's images of the same prompts",
+        reference_images=len(target),
+        fid={arm: fid(target, features[arm]) for arm in measured},
+        kid={arm: kid(target, features[arm]) for arm in measured},
+        diversity=Arms(**{arm: diversity(rows) for arm, rows in by_prompt.items()}),
+        training_images=0 if training is None else len(training),
+        closeness=None if training is None else _per_prompt(by_prompt, lambda rows: closeness(rows, training)),
+        copies=None if training is None else _per_prompt(by_prompt, lambda rows: copies(rows, training)),
+    )
+
+
+def _tower(inception: str) -> "Tower":
+    from scoring.hps import ClipScorer  # slow import
+    from scoring.image_sets import ClipTower, InceptionTower  # slow import
+
+    if inception:
+        return InceptionTower(Path(inception), None if settings.DEVICE == "auto" else settings.DEVICE)
+    scorer = scorer_named("clip")
+    if not isinstance(scorer, ClipScorer):
+        raise UnknownScorer("The CLIP in use gives no features; put another one into use.")
+    return ClipTower(scorer)
+
+
+def _reference(tower: "Tower", name: str) -> "NDArray[np.float32]":
+    """Features of a generator's images, or of a folder's."""
+    generator = Generator.objects.filter(name=name).first()
+    if generator is not None:
+        images = Image.objects.filter(generator=generator, is_hidden=False).exclude(file="").order_by("sha256")
+        there: Sequence[Any] = images[:MOST_REFERENCE_IMAGES]
+        pictures = (open_picture(image) for image in there)
+    elif Path(name).is_dir():
+        there = sorted(path for path in Path(name).rglob("*") if path.suffix.lower() in READABLE)
+        there = there[:MOST_REFERENCE_IMAGES]
+        pictures = (_open(path) for path in there)
+    else:
+        raise UnableToGenerate(f"{name!r} is neither a generator nor a folder of images on the worker.")
+    if len(there) < 2:
+        raise UnableToGenerate(f"{name} holds {len(there)} images; a reference needs two at least.")
+    return tower.describe(pictures).features
+
+
+def _open(path: Path) -> PIL.Image.Image:
+    try:
+        with PIL.Image.open(path) as picture:
+            picture.load()
+            return picture
+    except OSError as error:
+        raise UnableToGenerate(f"{path}: can't be read as an image; remove it from the reference.") from error
+
+
+def _training_features(tower: "Tower", version: ModelVersion, original: Generator) -> "NDArray[np.float32] | None":
+    """Features of the images that the adapter's training looked at; None where they are not here."""
+    names = (version.run.config.get("sources") if version.run else None) or [original.name]
+    images = Image.objects.filter(generator__name__in=names, prompt__split=Split.TRAIN, is_hidden=False)
+    there = images.exclude(file="").order_by("sha256")[:MOST_TRAINING_IMAGES]
+    if len(there) < 2:
+        return None
+    return tower.describe(_readable(there)).features
+
+
+def _readable(images: Sequence[Image]) -> Iterator[PIL.Image.Image]:
+    """The pictures of those that can be read; a training passes over the others too."""
+    for image in images:
+        try:
+            yield open_picture(image)
+        except OSError:
+            continue
+
+
+def _per_prompt(by_prompt: "dict[Arm, NDArray[np.float32]]", measure: Any) -> Arms:
+    """The mean of a measure of single images over each prompt's images, (prompts,) by arm."""
+    return Arms(
+        **{
+            arm: measure(rows.reshape(-1, rows.shape[2])).reshape(rows.shape[:2]).mean(axis=1)
+            for arm, rows in by_prompt.items()
+        }
+    )
+
+
+def _means(arms: Arms) -> dict[str, float]:
+    return {arm: float(np.mean(values)) for arm, values in vars(arms).items() if values is not None}
+
+
+def _record(estimate: Estimate | None) -> dict[str, object] | None:
+    return estimate.to_record() if estimate else None
