@@ -25,12 +25,14 @@ CURVE_POINTS = 200
 PRESETS: dict[str, tuple[str, ...]] = {
     Run.Kind.CLASSIFIER: ("tiny", "paper", "hps2"),
     Run.Kind.AESTHETIC: ("tiny", "paper"),
+    Run.Kind.LABELLING: ("tiny", "paper"),
     Run.Kind.ADAPTER: ("tiny", "paper"),
 }
 
 # What a button can start; generation and scoring need to be told of what.
 BUTTONS: dict[str, Any] = {
     Run.Kind.CLASSIFIER: _("Retrain classifier"),
+    Run.Kind.LABELLING: _("Label images"),
     Run.Kind.ADAPTER: _("Train adapter"),
     Run.Kind.AESTHETIC: _("Train aesthetic head"),
 }

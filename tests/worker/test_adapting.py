@@ -8,8 +8,9 @@ from tests.worker.generators import claimed_run, make_images, make_scorers, make
 from worker.adapter.data import NotEnoughImages
 from worker.generation.pipeline import load_pipeline
 from worker.models import ImageScore, ModelVersion, Run
-from worker.services.adapting import UnableToTrainAdapter, perform_adapter, verdict
+from worker.services.adapting import perform_adapter, verdict
 from worker.services.execution import RunStopped, StopReason
+from worker.services.labelling import UnableToLabel, figures_of
 from worker.services.scoring import UnknownScorer
 from worker.services.versions import folder_of
 
@@ -31,6 +32,10 @@ def hps(db, tmp_path) -> ModelVersion:
     return make_scorers(tmp_path / "clip")["hps"]
 
 
+def counts_in(metrics):
+    return {name: metrics["labels"][name] for name in ("scorer", "images", "preferred", "non_preferred")}
+
+
 def adapter_run(**config):
     return claimed_run(Run.Kind.ADAPTER, QUICK | config)
 
@@ -47,7 +52,8 @@ def test_perform_adapter_registers_what_it_trained(hps, tiny_diffusion, rung, tm
     run.refresh_from_db()
     assert (str(version), version.run, version.is_synthetic, version.is_current) == ("adapter-1", run, True, False)
     assert metrics == version.metrics
-    assert metrics["labels"] == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
+    assert metrics["labels"] == figures_of(version.run.labelling)
+    assert counts_in(metrics) == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
     assert metrics["examples"] == {"preferred": 6, "non_preferred": 6, "regularisation": 6}
     assert metrics["verdict"] == verdict(metrics)
     assert run.is_synthetic
@@ -98,7 +104,7 @@ def test_perform_adapter_labels_the_images_of_all_its_sources_together(hps, tiny
 
     metrics = perform_adapter(run, reporter, tmp_path / "work")
 
-    assert metrics["labels"] == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
+    assert counts_in(metrics) == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
 
 
 def test_perform_adapter_takes_by_default_the_generator_with_most_images_and_no_adapter(
@@ -123,13 +129,13 @@ def test_perform_adapter_of_scores_without_standouts_says_what_to_do(hps, tiny_d
 
 def test_perform_adapter_without_images_or_generator_says_what_to_do(hps, rung, tmp_path):
     run, reporter = adapter_run()
-    with pytest.raises(UnableToTrainAdapter, match="run generate_images first"):
+    with pytest.raises(UnableToLabel, match="run generate_images first"):
         perform_adapter(run, reporter, tmp_path)
     make_images(8, make_tiny_generator(), split=Split.TEST)
-    with pytest.raises(UnableToTrainAdapter, match="No images of prompts on the training side by tiny"):
+    with pytest.raises(UnableToLabel, match="No images of prompts on the training side by tiny"):
         perform_adapter(run, reporter, tmp_path)
     run.config["generator"] = "nobody"
-    with pytest.raises(UnableToTrainAdapter, match="no generator 'nobody'"):
+    with pytest.raises(UnableToLabel, match="no generator 'nobody'"):
         perform_adapter(run, reporter, tmp_path)
 
 
