@@ -7,7 +7,7 @@ import numpy as np
 VIEW = 128
 """Pixels of the longer side at which a picture is looked at; larger ones are averaged down first."""
 
-BLURRED_WIDTH = 5.0
+BLURRED_WIDTH = 4.0
 """From this width of its sharpest edge on, a picture is blurred; in pixels of the view."""
 
 BLANK_RANGE = 4.0
