@@ -317,8 +317,13 @@ class Label(models.Model):
         return f"{self.kind} {self.image_id}"
 
     @property
+    def is_learnable(self) -> bool:
+        """Whether trainings learn from it unless somebody strikes it out."""
+        return self.kind in self.LEARNT
+
+    @property
     def is_left(self) -> bool:
-        return self.kind in self.LEARNT and self.struck_out_at is None
+        return self.is_learnable and self.struck_out_at is None
 
 
 class Study(models.Model):

@@ -1,6 +1,5 @@
 """A labelling from images, scores, pixels and votes to a record, and what is struck out of it."""
 
-import io
 import json
 
 import numpy as np
@@ -20,6 +19,7 @@ from tests.annotations.factories import (
     make_user,
 )
 from tests.worker.generators import claimed_run, make_images, make_scorers, make_tiny_generator
+from tests.worker.labels import make_patterned, patterned, png_bytes
 from tests.worker.worlds import vote_on
 from worker.adapter.config import AdapterConfigRejected
 from worker.adapter.labelling import Label as AdapterLabel
@@ -61,23 +61,8 @@ def labelled(campaign=None, **config) -> Labelling:
     return run.labelling
 
 
-def png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    PIL.Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-def patterned(seed: int, side: int = 32) -> np.ndarray:
-    """Large sharp blocks of random colours."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3))
-    return blocks.repeat(side // 4, axis=0).repeat(side // 4, axis=1)
-
-
-def make_set(prompt: Prompt, generator, count: int = 4, first: int = 0) -> list[Image]:
-    return [
-        make_image(prompt=prompt, generator=generator, seed=seed, content=png(patterned(1000 * prompt.pk + seed)))
-        for seed in range(first, first + count)
-    ]
+def make_set(prompt: Prompt, generator, count: int = 4) -> list[Image]:
+    return [make_patterned(prompt, generator) for _ in range(count)]
 
 
 def set_scores(version: ModelVersion, images: list[Image], *values: float) -> None:
@@ -152,10 +137,10 @@ def test_perform_labelling_leaves_out_what_is_blurred_blank_hidden_held_out_or_a
     prompt = make_prompt(split=Split.TRAIN)
     sharp = make_set(prompt, generator)
     veil = PIL.Image.fromarray(patterned(7).astype(np.uint8)).filter(ImageFilter.GaussianBlur(4))
-    blurred = make_image(prompt=prompt, generator=generator, content=png(np.asarray(veil)))
+    blurred = make_image(prompt=prompt, generator=generator, content=png_bytes(np.asarray(veil)))
     blank = make_image(prompt=prompt, generator=generator)
-    make_image(prompt=prompt, generator=generator, content=png(patterned(8)), is_hidden=True)
-    make_image(prompt=prompt, generator=generator, content=png(patterned(9)), corrupted_from=sharp[0])
+    make_image(prompt=prompt, generator=generator, content=png_bytes(patterned(8)), is_hidden=True)
+    make_image(prompt=prompt, generator=generator, content=png_bytes(patterned(9)), corrupted_from=sharp[0])
     make_set(make_prompt(split=Split.TEST), generator)
     set_scores(hps, [*sharp, blurred, blank], 18.0, 20.0, 20.1, 23.0, 40.0, 1.0)
 
