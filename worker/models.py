@@ -254,8 +254,8 @@ class Labelling(models.Model):
 
 class LabelQuerySet(models.QuerySet["Label"]):
     def left(self) -> Self:
-        """What is trained on: labelled, and not struck out."""
-        return self.filter(kind__in=Label.LEARNT, struck_out_at=None)
+        """What is trained on: labelled, not struck out, and not hidden since."""
+        return self.filter(kind__in=Label.LEARNT, struck_out_at=None, image__is_hidden=False)
 
 
 class Label(models.Model):
@@ -323,7 +323,7 @@ class Label(models.Model):
 
     @property
     def is_left(self) -> bool:
-        return self.is_learnable and self.struck_out_at is None
+        return self.is_learnable and self.struck_out_at is None and not self.image.is_hidden
 
 
 class Study(models.Model):

@@ -142,7 +142,7 @@ def _plan(run: Run) -> _Plan:
     else:
         config = AdapterConfig.from_json(settings_of_training, preset=run.preset or "tiny")
         labels = plan_of(run, config)
-    generator = generator_named(wanted.get("generator") or labels.settings["generator"])
+    generator = generator_named(wanted.get("generator") or labels.settings.get("generator"))
     regularisation = wanted.get("regularisation") or labels.settings["sources"]
     return _Plan(generator, labels, [generator_named(name) for name in regularisation], config)
 
@@ -151,8 +151,12 @@ def _settled(labelling: Labelling, wanted: dict[str, Any]) -> dict[str, Any]:
     """The settings that were settled when the images were labelled; the seed of the training is its own."""
     from worker.adapter.config import LABELLING  # slow import
 
-    settled = {name: labelling.settings[name] for name in LABELLING if name != "seed"}
-    if others := sorted(wanted.keys() & {*settled, "sources", "scorer"}):
+    settled = {
+        name: value
+        for name, value in labelling.settings.items()
+        if name in LABELLING and name != "seed" and value != "imported"
+    }
+    if others := sorted(wanted.keys() & {*LABELLING, "sources", "scorer"} - {"seed"}):
         raise UnableToTrainAdapter(f"{labelling} was made with its own {', '.join(others)}: label anew to change that.")
     return settled
 

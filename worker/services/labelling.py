@@ -255,18 +255,18 @@ def figures_of(labelling: Labelling) -> dict[str, Any]:
         **labelling.counts,
         **{kind: left[kind] for kind in Label.LEARNT},
         **{kind: made[kind] for kind in Label.Kind.values if kind not in Label.LEARNT},
-        "struck_out": sum(made[kind] - left[kind] for kind in Label.LEARNT),
+        "struck_out": labelling.labels.filter(struck_out_at__isnull=False).count(),
     }
 
 
 def counted(figures: Mapping[str, Any]) -> str:
     """The figures of a labelling in one sentence."""
-    by = {"hps": figures["scorer"], "people": "people", "both": f"people and {figures['scorer']}"}
+    by = {"hps": figures["scorer"], "both": f"people and {figures['scorer']}", "imported": "whoever labelled them"}
     left_out = {name: figures[name] for name in ("blurred", "blank", "struck_out") if figures.get(name)}
     others = "".join(f", {count} {name.replace('_', ' ')}" for name, count in left_out.items())
     return (
         f"Of {figures['images']} images, {figures['preferred']} are preferred and {figures['non_preferred']}"
-        f" non-preferred by {by[figures['labels_from']]}{others}."
+        f" non-preferred by {by.get(figures['labels_from'], 'people')}{others}."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, Max, Min, Q, QuerySet
+from django.db.models import Count, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext_lazy as _
 
 from worker.models import Label, Labelling, LabelQuerySet, ModelVersion
@@ -75,22 +75,17 @@ class Left:
 
 def labellings_by_age() -> QuerySet[Labelling]:
     """All labellings, the newest first, with how many images are left of each."""
-    left = {
-        name: Count("labels", filter=Q(labels__kind=kind, labels__struck_out_at=None))
-        for name, kind in (("preferred", Label.Kind.PREFERRED), ("non_preferred", Label.Kind.NON_PREFERRED))
-    }
-    struck_out = Count("labels", filter=Q(labels__struck_out_at__isnull=False))
+    labels = Label.objects.filter(labelling=OuterRef("pk"))
+    left = {kind: _number(labels.left().filter(kind=kind)) for kind in Label.LEARNT}
+    struck_out = _number(labels.filter(struck_out_at__isnull=False))
     return Labelling.objects.select_related("run", "scorer").annotate(**left, struck_out=struck_out).order_by("-pk")
 
 
 def left_in(labelling: Labelling) -> Left:
-    """How many images are left to learn from; one SQL statement."""
-    counts = labelling.labels.aggregate(
-        preferred=Count("pk", filter=Q(kind=Label.Kind.PREFERRED, struck_out_at=None)),
-        non_preferred=Count("pk", filter=Q(kind=Label.Kind.NON_PREFERRED, struck_out_at=None)),
-        struck_out=Count("pk", filter=Q(struck_out_at__isnull=False)),
-    )
-    return Left(**counts)
+    """How many images are left to learn from; two SQL statements."""
+    left = dict(labelling.labels.left().order_by().values_list("kind").annotate(Count("pk")))
+    struck_out = labelling.labels.filter(struck_out_at__isnull=False).count()
+    return Left(left.get(Label.Kind.PREFERRED, 0), left.get(Label.Kind.NON_PREFERRED, 0), struck_out)
 
 
 def kind_counts(labelling: Labelling) -> dict[str, int]:
@@ -119,6 +114,10 @@ def versions_trained_on(labelling: Labelling) -> QuerySet[ModelVersion]:
     return ModelVersion.objects.filter(
         family=ModelVersion.Family.ADAPTER, manifest__labelling__id=str(labelling.public_id)
     ).order_by("number")
+
+
+def _number(labels: LabelQuerySet) -> Subquery:
+    return Subquery(labels.order_by().values("labelling").annotate(n=Count("pk")).values("n"))
 
 
 def _matching(labelling: Labelling, wanted: Wanted) -> LabelQuerySet:
