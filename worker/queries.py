@@ -30,6 +30,7 @@ IMAGES_SHOWN = 12
 PRESETS: dict[str, tuple[str, ...]] = {
     Run.Kind.CLASSIFIER: ("tiny", "paper", "hps2"),
     Run.Kind.AESTHETIC: ("tiny", "paper"),
+    Run.Kind.LABELLING: ("tiny", "paper"),
     Run.Kind.ADAPTER: ("tiny", "paper"),
     Run.Kind.LEAVE_OUT: ("tiny", "paper", "hps2"),
 }
@@ -37,6 +38,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
 # What a button can start on the page of runs; the others need to be told of what.
 BUTTONS: dict[str, Any] = {
     Run.Kind.CLASSIFIER: _("Retrain classifier"),
+    Run.Kind.LABELLING: _("Label images"),
     Run.Kind.ADAPTER: _("Train adapter"),
     Run.Kind.AESTHETIC: _("Train aesthetic head"),
 }

@@ -18,7 +18,7 @@ from annotations.models.outcomes import Outcome
 MIN_CANDIDATES, MAX_CANDIDATES = 2, 9
 
 # The dashboard's own pages stand beside those of campaigns, so no campaign may be called as they are.
-RESERVED_SLUGS = frozenset({"campaigns", "new", "people", "quality", "recruiting", "score", "uploads"})
+RESERVED_SLUGS = frozenset({"campaigns", "labellings", "new", "people", "quality", "recruiting", "score", "uploads"})
 
 
 def random_code() -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hps_site.dashboard.views import campaigns, exports, people, previews, quality, reports, uploads
+from hps_site.dashboard.views import campaigns, exports, labellings, people, previews, quality, reports, uploads
 
 app_name = "dashboard"
 urlpatterns = [
@@ -28,6 +28,13 @@ urlpatterns = [
     path("campaigns/<slug:slug>/preview/heartbeat", previews.Heartbeat.as_view(), name="preview-heartbeat"),
     path("campaigns/<slug:slug>/preview/release", previews.Release.as_view(), name="preview-release"),
     path("campaigns/<slug:slug>/preview/progress", previews.MyProgress.as_view(), name="preview-progress"),
+    path("labellings/", labellings.labellings, name="labellings"),
+    path("labellings/<uuid:public_id>/", labellings.labelling, name="labelling"),
+    path("labellings/<uuid:public_id>/train/", labellings.train, name="train-on-labelling"),
+    *(
+        path(f"labellings/<uuid:public_id>/<int:pk>/{way}/", labellings.mark, {"is_struck_out": is_out}, name=way)
+        for way, is_out in (("strike-out", True), ("unstrike", False))
+    ),
     path("people/", people.people, name="people"),
     path("people/<uuid:public_id>/", people.person, name="person"),
     *(

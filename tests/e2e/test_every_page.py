@@ -29,6 +29,7 @@ from tests.e2e.test_quality import moderated_campaign
 from tests.e2e.test_runs import make_done
 from tests.e2e.voting import DESKTOP, PHONE, Opened
 from tests.hps_site.dashboard import test_stored as stored
+from tests.worker.labels import make_labelling
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
@@ -38,6 +39,7 @@ NO_PAGES = {
         *("found-images", "begin-upload", "upload", "upload-part", "campaign-state", "preview-undo", "preview-claims"),
         *("preview-votes", "preview-undo-vote", "preview-heartbeat", "preview-release", "preview-progress"),
         *("gold-made", "gold-of-one-mind", "gold-by-hand", "gold-retire", "export", "score"),
+        *("strike-out", "unstrike", "train-on-labelling"),
     },
     "worker": {
         *("open-run", "cancel-run", "retry-run", "snapshot-file", "roll-back", "promote-version"),
@@ -87,6 +89,7 @@ def addresses(boss: User, files: Path) -> dict[str, str]:
         ("person pause exclude", [careless.public_id]),
         ("restore", [paused.public_id]),
         ("quality gold agreement dashboard:campaign", ["birds"]),
+        ("labelling", [make_labelling().public_id]),
         ("run", [run.public_id]),
         ("version", [run.version.public_id]),
         ("annotations:campaign vote done", [open_to_all.slug]),

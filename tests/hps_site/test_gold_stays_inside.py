@@ -26,7 +26,7 @@ from tests.annotations.factories import (
     make_task,
 )
 from tests.hps_site.dashboard.worlds import cast
-from worker.services.adapting import _training_images
+from worker.services.label_sources import training_images
 from worker.services.scoring import images_of
 
 pytestmark = pytest.mark.django_db
@@ -98,7 +98,7 @@ def seen_through_every_door(campaign: Campaign, folder: Path, capsys) -> dict[st
         "scorers": compare_scorers([campaign], choices),
         "images to score": set(images_of(campaign)),
         "all images to score": set(images_of(None)),
-        "images to label": set(_training_images(list(Generator.objects.all()))),
+        "images to label": set(training_images(list(Generator.objects.all()))),
     }
 
 

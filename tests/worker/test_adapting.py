@@ -2,14 +2,23 @@
 
 import pytest
 
-from annotations.models import Split
-from tests.annotations.factories import make_generator, make_image, make_prompt, picture_bytes
+from annotations.models import Image, Split
+from tests.annotations.factories import make_generator, make_image, make_prompt, make_user, picture_bytes
 from tests.worker.generators import claimed_run, make_images, make_scorers, make_tiny_generator
-from worker.adapter.data import NotEnoughImages
+from worker.adapter.config import LABELLING, AdapterConfig
+from worker.adapter.data import NotEnoughImages, make_examples
 from worker.generation.pipeline import load_pipeline
 from worker.models import ImageScore, ModelVersion, Run
-from worker.services.adapting import UnableToTrainAdapter, perform_adapter, verdict
+from worker.services.adapting import UnableToTrainAdapter, _examples, _plan, perform_adapter, verdict
 from worker.services.execution import RunStopped, StopReason
+from worker.services.labelling import (
+    UnableToLabel,
+    UnknownLabelling,
+    figures_of,
+    left_of,
+    perform_labelling,
+    strike_out,
+)
 from worker.services.scoring import UnknownScorer
 from worker.services.versions import folder_of
 
@@ -31,6 +40,10 @@ def hps(db, tmp_path) -> ModelVersion:
     return make_scorers(tmp_path / "clip")["hps"]
 
 
+def counts_in(metrics):
+    return {name: metrics["labels"][name] for name in ("scorer", "images", "preferred", "non_preferred")}
+
+
 def adapter_run(**config):
     return claimed_run(Run.Kind.ADAPTER, QUICK | config)
 
@@ -47,7 +60,8 @@ def test_perform_adapter_registers_what_it_trained(hps, tiny_diffusion, rung, tm
     run.refresh_from_db()
     assert (str(version), version.run, version.is_synthetic, version.is_current) == ("adapter-1", run, True, False)
     assert metrics == version.metrics
-    assert metrics["labels"] == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
+    assert metrics["labels"] == figures_of(version.run.labelling)
+    assert counts_in(metrics) == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
     assert metrics["examples"] == {"preferred": 6, "non_preferred": 6, "regularisation": 6}
     assert metrics["verdict"] == verdict(metrics)
     assert run.is_synthetic
@@ -98,7 +112,7 @@ def test_perform_adapter_labels_the_images_of_all_its_sources_together(hps, tiny
 
     metrics = perform_adapter(run, reporter, tmp_path / "work")
 
-    assert metrics["labels"] == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
+    assert counts_in(metrics) == {"scorer": "hps-1", "images": 32, "preferred": 8, "non_preferred": 8}
 
 
 def test_perform_adapter_takes_by_default_the_generator_with_most_images_and_no_adapter(
@@ -123,13 +137,13 @@ def test_perform_adapter_of_scores_without_standouts_says_what_to_do(hps, tiny_d
 
 def test_perform_adapter_without_images_or_generator_says_what_to_do(hps, rung, tmp_path):
     run, reporter = adapter_run()
-    with pytest.raises(UnableToTrainAdapter, match="run generate_images first"):
+    with pytest.raises(UnableToLabel, match="run generate_images first"):
         perform_adapter(run, reporter, tmp_path)
     make_images(8, make_tiny_generator(), split=Split.TEST)
-    with pytest.raises(UnableToTrainAdapter, match="No images of prompts on the training side by tiny"):
+    with pytest.raises(UnableToLabel, match="No images of prompts on the training side by tiny"):
         perform_adapter(run, reporter, tmp_path)
     run.config["generator"] = "nobody"
-    with pytest.raises(UnableToTrainAdapter, match="no generator 'nobody'"):
+    with pytest.raises(UnableToLabel, match="no generator 'nobody'"):
         perform_adapter(run, reporter, tmp_path)
 
 
@@ -138,6 +152,79 @@ def test_perform_adapter_without_hps_says_what_to_do(db, rung, tmp_path):
     run, reporter = adapter_run()
 
     with pytest.raises(UnknownScorer, match="no scorer 'hps'"):
+        perform_adapter(run, reporter, tmp_path)
+
+
+def labelled_by_run(**config):
+    """A labelling of all images, by a run that has ended."""
+    run, reporter = claimed_run(Run.Kind.LABELLING, {"alpha": 1.0, "non_preferred_per_preferred": 1.0} | config)
+    perform_labelling(run, reporter, None)
+    return run.labelling
+
+
+TRAINING = {name: value for name, value in QUICK.items() if name not in LABELLING}
+
+
+def test_perform_adapter_on_a_labelling_trains_on_exactly_what_is_left(hps, tiny_diffusion, rung, tmp_path):
+    make_images(32, make_tiny_generator())
+    labelling = labelled_by_run()
+    out = [labelling.labels.filter(kind=kind).first() for kind in ("preferred", "preferred", "non_preferred")]
+    out = {strike_out(label=label, by=make_user()).image_id for label in out}
+    run, reporter = claimed_run(Run.Kind.ADAPTER, TRAINING | {"labelling": str(labelling.public_id)[:8]})
+
+    metrics = perform_adapter(run, reporter, tmp_path / "work")
+
+    version = ModelVersion.objects.get(family="adapter")
+    left = labelling.labels.exclude(image__in=out)
+    expected = make_examples(
+        left_of(labelling),
+        [
+            (str(key), text)
+            for key, text in Image.objects.exclude(labels__labelling=labelling)
+            .order_by("public_id")
+            .values_list("public_id", "prompt__text")
+        ],
+        AdapterConfig.from_json(TRAINING | {"non_preferred_per_preferred": None}, preset="tiny"),
+    )
+    assert version.manifest["data_sha256"] == expected.sha256
+    assert version.manifest["labelling"] == {"id": str(labelling.public_id), "sha256": labelling.sha256}
+    assert {image.image for image in left_of(labelling)} == {str(label.image.public_id) for label in left}
+    assert len(out) == metrics["labels"]["struck_out"] == 2
+    assert (version.manifest["config"]["alpha"], version.metrics) == (1.0, metrics)
+    card = (folder_of(version) / "README.md").read_text()
+    assert (labelling.sha256 in card, '"struck_out": 2' in card) == (True, True)
+
+
+def test_examples_take_no_struck_out_or_set_aside_image_for_regularisation(hps, tiny_diffusion, rung):
+    make_images(32, make_tiny_generator())
+    labelling = labelled_by_run(non_preferred_per_preferred=0.5)
+    strike_out(label=labelling.labels.filter(kind="preferred").first(), by=make_user())
+    run, _reporter = claimed_run(
+        Run.Kind.ADAPTER,
+        {"labelling": str(labelling.public_id), "regularisation_per_labelled": 99.0, "evaluation_share": 0},
+    )
+
+    examples = _examples(_plan(run), labelling)
+
+    without = {str(label.image.public_id) for label in labelling.labels.all() if not label.is_left}
+    assert len(without) == 4 + 1  # half of the eight non-preferred images, and the one struck out
+    assert examples.counts() == {"preferred": 7, "non_preferred": 4, "regularisation": 32 - 8 - 8}
+    assert not {example.image for example in examples.training} & without
+
+
+def test_perform_adapter_on_a_labelling_refuses_other_settings_for_labels(hps, rung, tmp_path):
+    make_images(8, make_tiny_generator())
+    config = {"labelling": str(labelled_by_run().public_id), "alpha": 3.0, "sources": ["tiny"]}
+    run, reporter = claimed_run(Run.Kind.ADAPTER, config)
+
+    with pytest.raises(UnableToTrainAdapter, match="was made with its own alpha, sources: label anew to change that"):
+        perform_adapter(run, reporter, tmp_path)
+
+
+def test_perform_adapter_on_no_labelling_lists_those_there_are(hps, rung, tmp_path):
+    run, reporter = claimed_run(Run.Kind.ADAPTER, {"labelling": "abc"})
+
+    with pytest.raises(UnknownLabelling, match="There is no one labelling 'abc'; the latest are: none yet"):
         perform_adapter(run, reporter, tmp_path)
 
 

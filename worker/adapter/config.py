@@ -6,6 +6,15 @@ from typing import Self
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of diffusers' attention blocks: query, key, value and output."""
 
+LABELS_FROM = ("hps", "people", "both")
+REJECTED = ("left_out", "non_preferred")
+
+LABELLING = (
+    *("labels_from", "fewest_votes", "rejected", "drops_blurred", "alpha", "temperature", "smallest_group"),
+    *("non_preferred_per_preferred", "seed"),
+)
+"""The settings that say how images are labelled; the others say how the adapter is trained on them."""
+
 
 class AdapterConfigRejected(ValueError):
     """A setting is out of its range; the message says which and what is allowed."""
@@ -23,6 +32,17 @@ class AdapterConfig:
     """Put before the caption of every non-preferred image, and the negative prompt later. The space at its end is
     the paper's."""
 
+    labels_from: str = "hps"
+    """Who says which images are preferred: `hps`; `people`, by their votes; `both`, people where they have an answer
+    to a prompt, HPS elsewhere. Paper: HPS."""
+    fewest_votes: int = 3
+    """People's answer to a set of images counts from so many judgements."""
+    rejected: str = "left_out"
+    """What becomes of images beside one that people chose: `left_out`, or `non_preferred`. Not to be chosen is not
+    yet to be bad; where people can't say that all are bad, there may be no other non-preferred images."""
+    drops_blurred: bool = True
+    """Leave out images that are blurred or blank, by their pixels. Script: blurred ones, by a test with faults (see
+    `worker.adapter.blur`)."""
     alpha: float = 2.0
     """An image is labelled where its probability exceeds alpha / n. Paper: 2.0."""
     temperature: float = 1.0
@@ -79,7 +99,8 @@ class AdapterConfig:
 
     def __post_init__(self) -> None:
         positive = (
-            *("alpha", "temperature", "rank", "learning_rate", "epsilon", "largest_gradient_norm", "batch_size"),
+            *("fewest_votes", "alpha", "temperature", "rank", "learning_rate", "epsilon", "largest_gradient_norm"),
+            "batch_size",
             *("batch_pieces", "steps", "evaluation_draws", "evaluation_images", "checkpoint_every"),
         )
         for name in positive:
@@ -92,6 +113,9 @@ class AdapterConfig:
                 raise AdapterConfigRejected(f"{name} must be at least 0 and below 1, not {getattr(self, name)}.")
         if not self.mark.strip():
             raise AdapterConfigRejected("The mark must be a text that stands before a caption.")
+        for name, words in (("labels_from", LABELS_FROM), ("rejected", REJECTED)):
+            if getattr(self, name) not in words:
+                raise AdapterConfigRejected(f"{name} must be one of {', '.join(words)}, not {getattr(self, name)!r}.")
         if self.smallest_group < 2:
             raise AdapterConfigRejected(f"smallest_group must be at least 2, not {self.smallest_group}.")
         if self.regularisation_per_labelled < 0 or (self.non_preferred_per_preferred or 0) < 0:
@@ -137,6 +161,7 @@ class AdapterConfig:
 PAPER = AdapterConfig()
 # The toy world's, for one CPU core in about a minute; how the numbers were found: docs/experiments.md.
 TINY = AdapterConfig(
+    drops_blurred=False,  # in the toy world blur is no censor's veil but one of the defects that the mark stands for
     alpha=1.6,  # the tiny HPS is less sure of itself than one of ViT-L/14: 2.0 labels a third fewer images
     regularisation_per_labelled=0.0,  # what is left unlabelled is of middling quality, and mixing it in costs gain
     caption_dropout=0.2,  # in 10,000 steps a mark learns to stand alone by itself, in 350 it doesn't

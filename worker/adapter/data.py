@@ -5,14 +5,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TypeVar
 
 import numpy as np
 
 from worker.adapter.config import AdapterConfig
-from worker.adapter.labelling import Label, LabelledImage
-
-Item = TypeVar("Item")
+from worker.adapter.labelling import LabelledImage, balance, drawn
 
 
 class NotEnoughImages(ValueError):
@@ -77,7 +74,7 @@ def make_examples(
         NotEnoughImages: no image of one of the two labels is left for training.
     """
     rng = np.random.default_rng(config.seed)
-    chosen = _balanced(labelled, config.non_preferred_per_preferred, rng)
+    chosen, _spare = balance(labelled, config.non_preferred_per_preferred, rng)
     kept_out = _evaluation_prompts(chosen, config.evaluation_share, rng)
     training = [_example(image) for image in chosen if image.prompt not in kept_out]
     evaluation = [_example(image) for image in chosen if image.prompt in kept_out]
@@ -90,7 +87,7 @@ def make_examples(
     labelled_keys = {image.image for image in labelled}
     others = [(key, caption) for key, caption in regularisation if key not in labelled_keys and caption not in kept_out]
     wanted = round(config.regularisation_per_labelled * len(training))
-    training += [Example(key, caption, Kind.REGULARISATION) for key, caption in _drawn(others, wanted, rng)]
+    training += [Example(key, caption, Kind.REGULARISATION) for key, caption in drawn(others, wanted, rng)]
     return ExampleSet(tuple(training), tuple(evaluation))
 
 
@@ -98,24 +95,9 @@ def _example(image: LabelledImage) -> Example:
     return Example(image.image, image.prompt, Kind(image.label.value))
 
 
-def _balanced(labelled: Sequence[LabelledImage], share: float | None, rng: np.random.Generator) -> list[LabelledImage]:
-    preferred = [image for image in labelled if image.label == Label.PREFERRED]
-    non_preferred = [image for image in labelled if image.label == Label.NON_PREFERRED]
-    if share is not None:
-        non_preferred = _drawn(non_preferred, round(share * len(preferred)), rng)
-    return preferred + non_preferred
-
-
 def _evaluation_prompts(labelled: Sequence[LabelledImage], share: float, rng: np.random.Generator) -> set[str]:
     prompts = sorted({image.prompt for image in labelled})
-    return set(_drawn(prompts, round(share * len(prompts)), rng))
-
-
-def _drawn(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:
-    """`count` of the items at random, or all, in their order."""
-    if count >= len(items):
-        return list(items)
-    return [items[index] for index in sorted(rng.choice(len(items), size=count, replace=False))]
+    return set(drawn(prompts, round(share * len(prompts)), rng))
 
 
 def batch_at(step: int, examples: int, config: AdapterConfig) -> np.ndarray:

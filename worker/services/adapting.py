@@ -1,30 +1,39 @@
 """The performer of adapter trainings: generated images scored by HPS, labelled, learnt, and registered as a version."""
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 from django.conf import settings
-from django.db.models import Count, QuerySet
 
-from annotations.models import Generator, Image, Split
+from annotations.models import Generator, Image
 from scoring import checkpoints
-from worker.models import ImageScore, ModelVersion, Run
+from worker.models import Labelling, ModelVersion, Run
 from worker.services.execution import Reporter, RunStopped
 from worker.services.generation import Recipe, pipeline_folder
-from worker.services.scoring import open_picture, score_images, version_named
+from worker.services.label_sources import training_images
+from worker.services.labelling import (
+    LabellingPlan,
+    counted,
+    figures_of,
+    generator_named,
+    labelling_named,
+    left_of,
+    make_labelling,
+    plan_of,
+)
+from worker.services.scoring import open_picture
 from worker.services.versions import register_version
 
 if TYPE_CHECKING:
     from worker.adapter.config import AdapterConfig
     from worker.adapter.data import ExampleSet
-    from worker.adapter.labelling import LabelledImage
     from worker.adapter.loop import StepReport, TrainingResult
 
-NOT_OF_TRAINING = ("generator", "sources", "scorer", "regularisation")
+NOT_OF_TRAINING = ("generator", "sources", "scorer", "regularisation", "labelling")
 """Settings of a run that say which images are meant, and are none of `AdapterConfig`."""
 
 
@@ -34,20 +43,18 @@ class UnableToTrainAdapter(ValueError):
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which images, scorer and settings a run means."""
+    """Which images and settings a run means."""
 
     generator: Generator
     """Whose model is adapted."""
-    sources: list[Generator]
-    """Whose images are labelled."""
-    scorer: ModelVersion
+    labels: LabellingPlan | Labelling
+    """A labelling that is there, perhaps looked through by people, or the one to make first."""
     regularisation: list[Generator]
     config: "AdapterConfig"
 
     @property
     def is_synthetic(self) -> bool:
-        makers = [self.generator, *self.sources, *self.regularisation]
-        return self.scorer.is_synthetic or any(maker.is_synthetic for maker in makers)
+        return any(maker.is_synthetic for maker in (self.generator, self.labels, *self.regularisation))
 
 
 def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
@@ -55,6 +62,7 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
 
     The run's config may hold settings of `AdapterConfig`, and
 
+    - `labelling`: one that is there; trained on is exactly what is left of it. By default one is made first;
     - `generator`: name of the one whose model is adapted; by default the one without an adapter that has most images;
     - `sources`: names of the generators whose images are labelled, all images of a prompt together; by default the
       generator alone. The paper's images are from DiffusionDB: many people's, made with models like the one adapted;
@@ -65,13 +73,12 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     Only images of prompts on the training side of the split are looked at.
 
     Returns:
-        `generator`: whose model was adapted; `labels`: how many images were scored and labelled, by which scorer;
-        `examples`; `mark`, see
-        `worker.adapter.evaluation.report`; `verdict`, in plain words.
+        `generator`: whose model was adapted; `labels`: see `worker.services.labelling.figures_of`; `examples`; `mark`,
+        see `worker.adapter.evaluation.report`; `verdict`, in plain words.
 
     Raises:
-        UnableToTrainAdapter, UnableToGenerate, UnknownScorer, AdapterConfigRejected, NotEnoughImages,
-        BaseModelRejected: with what to do.
+        UnableToTrainAdapter, UnableToLabel, UnknownLabelling, UnableToGenerate, UnknownScorer,
+        AdapterConfigRejected, NotEnoughImages, BaseModelRejected: with what to do.
         RunStopped: cancelled; the checkpoints are kept.
     """
     if version := ModelVersion.objects.filter(run=run).first():
@@ -80,24 +87,27 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     plan = _plan(run)
     if plan.is_synthetic and not run.is_synthetic:
         reporter.record(is_synthetic=True)
-    labelled, labels = _label(plan, reporter)
-    examples = _examples(plan, labelled)
-    reporter.say(_counted(labels, examples))
+    labelling = _labelled(plan, run, reporter)
+    labels = figures_of(labelling)
+    examples = _examples(plan, labelling)
+    reporter.say(_told(labels, examples))
     result = _train(plan, examples, reporter, workdir)
+    manifest = {**result.manifest, "labelling": {"id": labels["labelling"], "sha256": labels["sha256"]}}
     metrics = {"generator": plan.generator.name, "labels": labels, **result.metrics}
     metrics["verdict"] = verdict(metrics)
     # The fence in the name keeps a worker that was taken for lost away from the artefact of its successor.
     folder = Path(settings.ARTEFACTS_DIR) / ModelVersion.Family.ADAPTER / str(run.public_id) / str(run.fence)
     with checkpoints.whole_or_absent(folder) as unfinished:
         shutil.copytree(result.folder, unfinished, dirs_exist_ok=True)
+        checkpoints.write_json(unfinished / checkpoints.MANIFEST, manifest)
     with reporter.holding():
         version = register_version(
             family=ModelVersion.Family.ADAPTER,
             folder=folder,
-            manifest=result.manifest,
+            manifest=manifest,
             metrics=metrics,
             run=run,
-            is_synthetic=bool(result.manifest["is_synthetic"]),
+            is_synthetic=bool(manifest["is_synthetic"]),
         )
     reporter.say(f"Registered as {version}. {metrics['verdict']}")
     return metrics
@@ -124,71 +134,54 @@ def _plan(run: Run) -> _Plan:
     from worker.adapter.config import AdapterConfig  # slow import
 
     wanted = run.config
-    config = AdapterConfig.from_json(
-        {name: value for name, value in wanted.items() if name not in NOT_OF_TRAINING}, preset=run.preset or "tiny"
-    )
-    generator = _generator(wanted.get("generator"))
-    sources = [_generator(name) for name in wanted.get("sources") or []] or [generator]
-    regularisation = [_generator(name) for name in wanted.get("regularisation") or []] or sources
-    return _Plan(generator, sources, version_named(wanted.get("scorer") or "hps"), regularisation, config)
-
-
-def _generator(name: str | None) -> Generator:
-    """The generator of this name, or the one that has most images and both a recipe and no adapter."""
-    if name:
-        found = Generator.objects.filter(name=name).first()
+    settings_of_training = {name: value for name, value in wanted.items() if name not in NOT_OF_TRAINING}
+    labels: LabellingPlan | Labelling
+    if name := wanted.get("labelling"):
+        labels = labelling_named(name)
+        config = AdapterConfig.from_json(settings_of_training | _settled(labels, wanted), preset=run.preset or "tiny")
     else:
-        with_recipe = Generator.objects.filter(settings__has_key="pipeline").exclude(settings__adapter__startswith="a")
-        found = with_recipe.annotate(images_made=Count("images")).order_by("-images_made", "pk").first()
-    if found is None:
-        raise UnableToTrainAdapter(
-            f"There is no generator {name!r}."
-            if name
-            else "No generator has made images yet; run generate_images first."
-        )
-    return found
+        config = AdapterConfig.from_json(settings_of_training, preset=run.preset or "tiny")
+        labels = plan_of(run, config)
+    generator = generator_named(wanted.get("generator") or labels.settings.get("generator"))
+    regularisation = wanted.get("regularisation") or labels.settings["sources"]
+    return _Plan(generator, labels, [generator_named(name) for name in regularisation], config)
 
 
-def _training_images(generators: Sequence[Generator]) -> QuerySet[Image]:
-    return Image.objects.filter(generator__in=generators, prompt__split=Split.TRAIN, is_hidden=False)
+def _settled(labelling: Labelling, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The settings that were settled when the images were labelled; the seed of the training is its own."""
+    from worker.adapter.config import LABELLING  # slow import
+
+    settled = {
+        name: value
+        for name, value in labelling.settings.items()
+        if name in LABELLING and name != "seed" and value != "imported"
+    }
+    if others := sorted(wanted.keys() & {*LABELLING, "sources", "scorer"} - {"seed"}):
+        raise UnableToTrainAdapter(f"{labelling} was made with its own {', '.join(others)}: label anew to change that.")
+    return settled
 
 
-def _label(plan: _Plan, reporter: Reporter) -> "tuple[list[LabelledImage], dict[str, Any]]":
-    """Score the sources' images and find those that stand out; with the figures of that."""
-    from worker.adapter.labelling import Label, ScoredImage, label_images  # slow import
-
-    images = _training_images(plan.sources)
-    if not images.exists():
-        names = ", ".join(map(str, plan.sources))
-        raise UnableToTrainAdapter(f"No images of prompts on the training side by {names}; run generate_images first.")
-    reporter.stage(f"Scoring with {plan.scorer}")
-    score_images(version=plan.scorer, images=images, reporter=reporter)
-    reporter.stage("Labelling")
-    scores = ImageScore.objects.filter(version=plan.scorer, image__in=images)
-    scored = [
-        ScoredImage(str(public_id), prompt, value)
-        for public_id, prompt, value in scores.values_list("image__public_id", "image__prompt__text", "value")
-    ]
-    config = plan.config
-    labelled = label_images(
-        scored, alpha=config.alpha, temperature=config.temperature, smallest_group=config.smallest_group
-    )
-    counts = {label.value: sum(image.label == label for image in labelled) for label in Label}
-    return labelled, {"scorer": str(plan.scorer), "images": len(scored), **counts}
+def _labelled(plan: _Plan, run: Run, reporter: Reporter) -> Labelling:
+    if isinstance(plan.labels, Labelling):
+        return plan.labels
+    return make_labelling(plan=plan.labels, run=run, reporter=reporter)
 
 
-def _examples(plan: _Plan, labelled: "Sequence[LabelledImage]") -> "ExampleSet":
+def _examples(plan: _Plan, labelling: Labelling) -> "ExampleSet":
+    """What is left of the labelling, and images that it says nothing of for regularisation."""
     from worker.adapter.data import make_examples  # slow import
 
-    others = _training_images(plan.regularisation).order_by("public_id").values_list("public_id", "prompt__text")
-    return make_examples(labelled, [(str(public_id), text) for public_id, text in others], plan.config)
+    others = training_images(plan.regularisation).exclude(labels__labelling=labelling).order_by("public_id")
+    captioned = [(str(public_id), text) for public_id, text in others.values_list("public_id", "prompt__text")]
+    # How many non-preferred images there are for each preferred one was settled when they were labelled.
+    config = replace(plan.config, non_preferred_per_preferred=None)
+    return make_examples(left_of(labelling), captioned, config)
 
 
-def _counted(labels: dict[str, Any], examples: "ExampleSet") -> str:
+def _told(labels: dict[str, Any], examples: "ExampleSet") -> str:
     counts = examples.counts()
     return (
-        f"Of {labels['images']} images, {labels['preferred']} are preferred and {labels['non_preferred']} non-preferred"
-        f" by {labels['scorer']}. Trained on are {counts['preferred']}, {counts['non_preferred']}, and"
+        f"{counted(labels)} Trained on are {counts['preferred']}, {counts['non_preferred']}, and"
         f" {counts['regularisation']} for regularisation; {len(examples.evaluation)} are held out."
     )
 

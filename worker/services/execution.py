@@ -276,6 +276,10 @@ def performer_for(kind: str) -> Performer:
             from worker.services.training import perform_aesthetic  # slow import
 
             return perform_aesthetic
+        case Run.Kind.LABELLING:
+            from worker.services.labelling import perform_labelling  # slow import
+
+            return perform_labelling
         case Run.Kind.ADAPTER:
             from worker.services.adapting import perform_adapter  # slow import
 

@@ -3,30 +3,41 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from worker.management.run_command import RunCommand, settings_of
 from worker.models import Run
+from worker.services.labelling import UnknownLabelling, counted, labelling_named
 
 
 class Command(RunCommand):
-    help = "Score a generator's images with HPS and train the adapter that learns to mark the non-preferred ones."
+    help = "Label a generator's images, or take a labelling that is there, and train the adapter that learns the mark."
     kind = Run.Kind.ADAPTER
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--generator", metavar="NAME", default="", help="whose images; by default who made most")
+        parser.add_argument(
+            "--labelling", metavar="ID", default="", help="train on what is left of this one (see label_images)"
+        )
         parser.add_argument("--config", metavar="JSON", default="{}", help="settings that differ from the preset's")
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         config = settings_of(options["config"])
         if options["generator"]:
             config["generator"] = options["generator"]
+        if options["labelling"]:
+            config["labelling"] = _public_id(options["labelling"])
         self.perform(options, config)
 
     def result(self, run: Run) -> str:
-        labels = run.metrics["labels"]
         synthetic = " (synthetic)" if run.is_synthetic else ""
-        counted = (
-            f"{labels['images']} images scored by {labels['scorer']}: {labels['preferred']} preferred,"
-            f" {labels['non_preferred']} non-preferred"
-        )
-        return f"{getattr(run, 'version', run)}{synthetic}\n  {counted}\n  {run.metrics['verdict']}"
+        told = counted(run.metrics["labels"])
+        return f"{getattr(run, 'version', run)}{synthetic}\n  {told}\n  {run.metrics['verdict']}"
+
+
+def _public_id(name: str) -> str:
+    try:
+        return str(labelling_named(name).public_id)
+    except UnknownLabelling as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,389 @@
+"""Which images an adapter learns from: scored by HPS or judged by people, labelled, and kept to be looked through."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+from django.contrib.auth.models import User
+from django.db.models import Count
+from django.db.models.functions import Now
+
+from annotations.models import Campaign, Generator
+from worker.models import Label, Labelling, ModelVersion, Run
+from worker.services.execution import Reporter
+from worker.services.label_sources import (
+    Known,
+    Pixels,
+    judged_sets,
+    known_images,
+    look_at,
+    scores_of,
+    training_images,
+    votes_on,
+)
+from worker.services.scoring import version_named
+
+if TYPE_CHECKING:
+    from worker.adapter.config import AdapterConfig
+    from worker.adapter.labelling import JudgedImage, LabelledImage
+
+IMAGES_MEANT = ("generator", "sources", "scorer")
+"""Settings of a run that say which images are labelled and by whom; the others are of `AdapterConfig`."""
+
+SPREAD_BINS = 24
+
+
+class UnableToLabel(ValueError):
+    """The images can't be labelled as asked; the message says what is missing."""
+
+
+class UnableToStrikeOut(ValueError):
+    """No training learns from this image anyway."""
+
+
+class UnknownLabelling(ValueError):
+    """There is no such labelling; the message says which there are."""
+
+
+@dataclass(frozen=True)
+class LabellingPlan:
+    """Which images are labelled, by whom, and how."""
+
+    generator: Generator
+    """Whose model will be adapted."""
+    sources: list[Generator]
+    """Whose images are labelled, all images of a prompt together."""
+    scorer: ModelVersion | None
+    """None where people alone say it."""
+    campaign: Campaign | None
+    """Whose votes are meant; None means those of all campaigns."""
+    config: "AdapterConfig"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the labels follow from, beside the images and the votes."""
+        from worker.adapter.config import LABELLING  # slow import
+
+        known = self.config.to_json()
+        return {
+            "generator": self.generator.name,
+            "sources": [source.name for source in self.sources],
+            "scorer": str(self.scorer) if self.scorer else None,
+            "campaign": self.campaign.slug if self.campaign else None,
+            **{name: known[name] for name in LABELLING},
+        }
+
+    @property
+    def is_synthetic(self) -> bool:
+        makers = [self.scorer, self.campaign, *self.sources]
+        return any(maker is not None and maker.is_synthetic for maker in makers)
+
+
+def perform_labelling(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]:
+    """Do the work of a labelling run: label images for a later adapter training, which waits until people have looked.
+
+    Its config may hold `generator`, `sources` and `scorer` (see `worker.services.adapting.perform_adapter`) and the
+    settings of `AdapterConfig` that are about labels; its campaign says whose votes count.
+
+    Returns:
+        See `figures_of`.
+
+    Raises:
+        UnableToLabel, UnknownScorer, AdapterConfigRejected: with what to do.
+        RunStopped: cancelled.
+    """
+    labelling = make_labelling(plan=plan_labelling(run), run=run, reporter=reporter)
+    figures = figures_of(labelling)
+    reporter.say(counted(figures))
+    return figures
+
+
+def plan_labelling(run: Run) -> LabellingPlan:
+    """What a labelling run means.
+
+    Raises:
+        UnableToLabel, UnknownScorer, AdapterConfigRejected: the config names what is not there.
+    """
+    from worker.adapter.config import LABELLING, AdapterConfig  # slow import
+
+    wanted = {name: value for name, value in run.config.items() if name not in IMAGES_MEANT}
+    if others := sorted(wanted.keys() - set(LABELLING)):
+        raise UnableToLabel(f"No settings of a labelling: {', '.join(others)}. There are {', '.join(LABELLING)}.")
+    return plan_of(run, AdapterConfig.from_json(wanted, preset=run.preset or "tiny"))
+
+
+def plan_of(run: Run, config: "AdapterConfig") -> LabellingPlan:
+    """What a run that labels means, its settings read already; see `plan_labelling`."""
+    generator = generator_named(run.config.get("generator"))
+    sources = [generator_named(name) for name in run.config.get("sources") or []] or [generator]
+    is_scored = config.labels_from != "people" or bool(run.config.get("scorer"))
+    scorer = version_named(run.config.get("scorer") or "hps") if is_scored else None
+    return LabellingPlan(generator, sources, scorer, run.campaign, config)
+
+
+def generator_named(name: str | None) -> Generator:
+    """The generator of this name, or the one that has most images and both a recipe and no adapter.
+
+    Raises:
+        UnableToLabel: there is none.
+    """
+    if name:
+        found = Generator.objects.filter(name=name).first()
+    else:
+        with_recipe = Generator.objects.filter(settings__has_key="pipeline").exclude(settings__adapter__startswith="a")
+        found = with_recipe.annotate(images_made=Count("images")).order_by("-images_made", "pk").first()
+    if found is None:
+        raise UnableToLabel(
+            f"There is no generator {name!r}."
+            if name
+            else "No generator has made images yet; run generate_images first."
+        )
+    return found
+
+
+def labelling_named(name: str) -> Labelling:
+    """The labelling of a public id, or of the digits it begins with.
+
+    Raises:
+        UnknownLabelling: there is none, or more than one.
+    """
+    known = [str(public_id) for public_id in Labelling.objects.order_by("-pk").values_list("public_id", flat=True)]
+    found = [public_id for public_id in known if name and public_id.startswith(name.lower())]
+    if len(found) != 1:
+        there = ", ".join(public_id[:8] for public_id in known[:5]) or "none yet; run label_images first"
+        raise UnknownLabelling(f"There is no one labelling {name!r}; the latest are: {there}.")
+    return Labelling.objects.select_related("scorer").get(public_id=UUID(found[0]))
+
+
+def make_labelling(*, plan: LabellingPlan, run: Run, reporter: Reporter) -> Labelling:
+    """Score the images where that is wanted, look at their pixels and at people's votes, and keep what follows.
+
+    Called again for the same run it gives the labelling that is there.
+
+    Raises:
+        UnableToLabel: no images, or no votes to go by.
+        RunStopped: the reporter was told to stop.
+    """
+    if made := Labelling.objects.filter(run=run).select_related("scorer").first():
+        return made
+    if plan.is_synthetic and not run.is_synthetic:
+        reporter.record(is_synthetic=True)
+    images = training_images(plan.sources)
+    known = known_images(images)
+    if not known:
+        names = ", ".join(map(str, plan.sources))
+        raise UnableToLabel(f"No images of prompts on the training side by {names}; run generate_images first.")
+    scores = scores_of(plan.scorer, images, reporter) if plan.scorer else {}
+    pixels = look_at(images, reporter) if plan.config.drops_blurred else Pixels({})
+    reporter.stage("Labelling")
+    votes = votes_on(images, plan.campaign)
+    usable = {pk: image for pk, image in known.items() if pk not in pixels.faults and pk not in pixels.unreadable}
+    judged = _judged(plan, judged_sets(votes), usable)
+    labels = [*_labels(plan, usable, scores, judged), *_unusable(known, scores, pixels)]
+    labelling = Labelling(
+        run=run,
+        scorer=plan.scorer,
+        settings=plan.settings,
+        counts=_counts(plan, known, usable, pixels, judged),
+        spread=_spread(usable, scores, labels),
+        sha256=_sha256(plan, known, labels),
+        is_synthetic=plan.is_synthetic or (bool(judged) and votes.filter(annotator__is_synthetic=True).exists()),
+    )
+    with reporter.holding():
+        labelling.save()
+        for label in labels:
+            label.labelling = labelling
+        Label.objects.bulk_create(labels, batch_size=1000)
+    labelling.refresh_from_db()
+    return labelling
+
+
+def strike_out(*, label: Label, by: User) -> Label:
+    """Keep an image out of trainings on this labelling; striking it out twice is harmless.
+
+    Raises:
+        UnableToStrikeOut: no training learns from it anyway.
+    """
+    if label.kind not in Label.LEARNT:
+        raise UnableToStrikeOut(f"This image is {label.get_kind_display()}: no training learns from it anyway.")
+    Label.objects.filter(pk=label.pk, struck_out_at=None).update(struck_out_at=Now(), struck_out_by=by)
+    label.refresh_from_db()
+    return label
+
+
+def restore(*, label: Label) -> Label:
+    """Let trainings on this labelling learn from an image again."""
+    Label.objects.filter(pk=label.pk).update(struck_out_at=None, struck_out_by=None)
+    label.refresh_from_db()
+    return label
+
+
+def left_of(labelling: Labelling) -> "list[LabelledImage]":
+    """The images that are labelled and not struck out, in the order of their prompts."""
+    from worker.adapter import labelling as selection  # slow import
+
+    rows = labelling.labels.left().order_by("image__prompt__text", "image__public_id").select_related("image__prompt")
+    return [
+        selection.LabelledImage(
+            image=str(row.image.public_id),
+            prompt=row.image.prompt.text,
+            label=selection.Label(row.kind),
+            confidence=float(row.confidence or 0),
+            group_size=row.group_size,
+        )
+        for row in rows.iterator(chunk_size=1000)
+    ]
+
+
+def figures_of(labelling: Labelling) -> dict[str, Any]:
+    """Which labelling, by whom, what was looked at, and how many images of each kind there are; of those that are
+    learnt from, how many are left, and how many are struck out.
+    """
+    made = Counter(labelling.labels.values_list("kind", flat=True))
+    left = Counter(labelling.labels.left().values_list("kind", flat=True))
+    return {
+        "labelling": str(labelling.public_id),
+        "sha256": labelling.sha256,
+        "scorer": str(labelling.scorer) if labelling.scorer else None,
+        "labels_from": labelling.settings["labels_from"],
+        **labelling.counts,
+        **{kind: left[kind] for kind in Label.LEARNT},
+        **{kind: made[kind] for kind in Label.Kind.values if kind not in Label.LEARNT},
+        "struck_out": labelling.labels.filter(struck_out_at__isnull=False).count(),
+    }
+
+
+def counted(figures: Mapping[str, Any]) -> str:
+    """The figures of a labelling in one sentence."""
+    by = {"hps": figures["scorer"], "both": f"people and {figures['scorer']}", "imported": "whoever labelled them"}
+    left_out = {name: figures[name] for name in ("blurred", "blank", "struck_out") if figures.get(name)}
+    others = "".join(f", {count} {name.replace('_', ' ')}" for name, count in left_out.items())
+    return (
+        f"Of {figures['images']} images, {figures['preferred']} are preferred and {figures['non_preferred']}"
+        f" non-preferred by {by.get(figures['labels_from'], 'people')}{others}."
+    )
+
+
+def _judged(plan: LabellingPlan, sets: Any, usable: Mapping[int, Known]) -> "list[JudgedImage]":
+    """People's answers about the images that may be labelled, where they are asked for."""
+    from worker.adapter.labelling import judge_images  # slow import
+
+    if plan.config.labels_from == "hps":
+        return []
+    keys = {image.key for image in usable.values()}
+    judged = [one for one in judge_images(sets, fewest_votes=plan.config.fewest_votes) if one.image in keys]
+    if plan.config.labels_from == "people" and not judged:
+        raise UnableToLabel(
+            f"People have no answer on any image of {', '.join(map(str, plan.sources))}: collect votes on them, at"
+            f" least {plan.config.fewest_votes} on a set, or label by HPS (labels_from)."
+        )
+    return judged
+
+
+def _labels(
+    plan: LabellingPlan, usable: Mapping[int, Known], scores: Mapping[int, float], judged: "Sequence[JudgedImage]"
+) -> list[Label]:
+    """The labels that HPS and people give, with those that the share of non-preferred images leaves over."""
+    from worker.adapter import labelling as selection  # slow import
+
+    config = plan.config
+    scored = [
+        selection.ScoredImage(image.key, image.prompt, scores[pk]) for pk, image in usable.items() if pk in scores
+    ]
+    picked = selection.pick_images(
+        scored,
+        judged,
+        labels_from=config.labels_from,
+        rejected=config.rejected,
+        alpha=config.alpha,
+        temperature=config.temperature,
+        smallest_group=config.smallest_group,
+    )
+    kept, spare = selection.balance(picked, config.non_preferred_per_preferred, np.random.default_rng(config.seed))
+    pks = {image.key: pk for pk, image in usable.items()}
+
+    def label(one: "LabelledImage | JudgedImage", kind: str, source: str) -> Label:
+        return Label(
+            image_id=pks[one.image],
+            kind=kind,
+            source=source,
+            confidence=one.confidence,
+            score=scores.get(pks[one.image]),
+            group_size=one.group_size,
+        )
+
+    labelled = {one.image for one in picked}
+    rejected = [one for one in judged if one.answer == selection.Answer.REJECTED and one.image not in labelled]
+    return [
+        *(label(one, one.label, one.source) for one in kept),
+        *(label(one, Label.Kind.SPARE, one.source) for one in spare),
+        *(label(one, Label.Kind.REJECTED, Label.Source.PEOPLE) for one in rejected),
+    ]
+
+
+def _unusable(known: Mapping[int, Known], scores: Mapping[int, float], pixels: Pixels) -> list[Label]:
+    return [
+        Label(image_id=pk, kind=pixels.faults[pk], source=Label.Source.PIXELS, score=scores.get(pk))
+        for pk in known
+        if pk in pixels.faults
+    ]
+
+
+def _counts(
+    plan: LabellingPlan,
+    known: Mapping[int, Known],
+    usable: Mapping[int, Known],
+    pixels: Pixels,
+    judged: "Sequence[JudgedImage]",
+) -> dict[str, int]:
+    """What was looked at: images, unreadable ones, prompts, those with too few images, those that people answered."""
+    per_prompt = Counter(image.prompt for image in usable.values())
+    return {
+        "images": len(known),
+        "unreadable": len(pixels.unreadable),
+        "prompts": len(per_prompt),
+        "small_prompts": sum(count < plan.config.smallest_group for count in per_prompt.values()),
+        "answered_prompts": len({one.prompt for one in judged}),
+    }
+
+
+def _spread(usable: Mapping[int, Known], scores: Mapping[int, float], labels: Iterable[Label]) -> dict[str, Any]:
+    """How far scores lie from the mean of their prompt, as counts in bins: scores compare within one prompt alone.
+
+    Returns:
+        `edges`, one more than there are bins, and a list of counts for `preferred`, `non_preferred` and `others`;
+        nothing where nothing was scored.
+    """
+    kinds = {label.image_id: label.kind for label in labels if label.kind in Label.LEARNT}
+    groups: dict[str, list[int]] = defaultdict(list)
+    for pk, image in usable.items():
+        if pk in scores:
+            groups[image.prompt].append(pk)
+    distances: dict[str, list[float]] = {"preferred": [], "non_preferred": [], "others": []}
+    for pks in groups.values():
+        mean = sum(scores[pk] for pk in pks) / len(pks)
+        for pk in pks:
+            distances[kinds.get(pk, "others")].append(scores[pk] - mean)
+    everything = [distance for of_kind in distances.values() for distance in of_kind]
+    if not everything:
+        return {}
+    edges = np.histogram_bin_edges(everything, bins=SPREAD_BINS)
+    counts = {name: np.histogram(of_kind, bins=edges)[0].tolist() for name, of_kind in distances.items()}
+    return {"edges": [round(float(edge), 4) for edge in edges], **counts}
+
+
+def _sha256(plan: LabellingPlan, known: Mapping[int, Known], labels: Sequence[Label]) -> str:
+    """Names the labels: equal settings and equal labels of equal files give equal names."""
+    scorer = plan.scorer.sha256 if plan.scorer else None
+    rows = sorted(
+        [known[label.image_id].prompt, known[label.image_id].sha256, str(label.kind), label.confidence]
+        for label in labels
+    )
+    lines = [json.dumps(line, sort_keys=True) for line in ({**plan.settings, "scorer_sha256": scorer}, *rows)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
