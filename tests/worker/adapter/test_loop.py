@@ -10,10 +10,11 @@ import torch
 
 from scoring import checkpoints
 from tests.worker.tiny_diffusion import open_image
-from worker.adapter import loop
+from worker.adapter import model
 from worker.adapter.config import AdapterConfig
 from worker.adapter.data import Example, ExampleSet, Kind
-from worker.adapter.loop import BaseModelRejected, StepReport, TrainingCancelled, train
+from worker.adapter.loop import StepReport, TrainingCancelled, train
+from worker.adapter.model import BaseModelRejected
 from worker.generation.pipeline import load_pipeline
 
 CONFIG = AdapterConfig(
@@ -70,7 +71,8 @@ def test_train_writes_a_whole_artefact(base_folder, tmp_path):
 
     manifest = json.loads((tmp_path / "adapter" / "model" / "manifest.json").read_text())
     weights = tmp_path / "adapter" / "model" / WEIGHTS
-    assert sorted(path.name for path in (tmp_path / "adapter" / "model").iterdir()) == ["manifest.json", WEIGHTS]
+    files = sorted(path.name for path in (tmp_path / "adapter" / "model").iterdir())
+    assert files == ["kohya_lora_weights.safetensors", "manifest.json", WEIGHTS]
     assert [report.step for report in reports] == [1, 2, 3, 4, 5, 6]
     assert (manifest["kind"], manifest["mark"], manifest["is_synthetic"]) == ("adapter", "Weird image. ", True)
     assert manifest["config"] == CONFIG.to_json()
@@ -249,7 +251,7 @@ def test_train_learns_from_a_base_that_predicts_noise(epsilon_folder, tmp_path):
 def test_train_refuses_a_base_that_predicts_neither_noise_nor_velocity(base_folder, tmp_path, monkeypatch):
     pipeline = load_pipeline(base_folder)
     pipeline.scheduler.register_to_config(prediction_type="sample")
-    monkeypatch.setattr(loop, "load_pipeline", lambda _folder, _device: pipeline)
+    monkeypatch.setattr(model, "load_pipeline", lambda _folder, _device: pipeline)
 
     with pytest.raises(BaseModelRejected, match="'sample'"):
         run(base_folder, tmp_path / "adapter")
