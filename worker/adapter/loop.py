@@ -321,4 +321,3 @@ def _base_record(base_folder: Path) -> dict[str, Any]:
         "sha256": checkpoints.file_sha256(weights[0]) if weights else None,
         "is_synthetic": bool(manifest.get("is_synthetic", False)),
     }
-

@@ -90,8 +90,7 @@ def frozen_pipeline(base_folder: Path, device: torch.device, config: AdapterConf
     if dtype != pipeline.unet.dtype:
         pipeline.to(dtype)
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
-        part.requires_grad_(False)
-        part.eval()
+        part.requires_grad_(False).eval()
     return pipeline
 
 
@@ -159,4 +158,4 @@ def _with_layers(part: Any, layers: tuple[str, ...], config: AdapterConfig) -> A
     for parameter in part.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    return part
+    return part.eval()
