@@ -67,11 +67,26 @@ class Processes:
 ALONE = Processes()
 
 
-def join() -> Processes:
-    """The processes that `accelerate launch` or `torchrun` started this one with; alone where neither did."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return ALONE
-    from accelerate import PartialState  # slow import
+class UnableToJoin(RuntimeError):
+    """A launcher started several processes, but they did not find each other."""
 
-    state = PartialState()
+
+def join(device: str | None = None) -> Processes:
+    """The processes that `accelerate launch` or `torchrun` started this one with; alone where neither did.
+
+    Args:
+        device: `cpu` keeps all of them off the GPUs; without one, each takes a GPU of its own where there are some.
+
+    Raises:
+        UnableToJoin: going on alone, each of them would train and write the whole.
+    """
+    wanted = int(os.environ.get("WORLD_SIZE", "1"))
+    if wanted == 1:
+        return ALONE
+    import torch  # slow imports
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    if state.num_processes != wanted:
+        raise UnableToJoin(f"{wanted} processes were started, and only {state.num_processes} joined.")
     return Processes(state.process_index, state.num_processes, str(state.device))

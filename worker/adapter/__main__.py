@@ -28,7 +28,7 @@ def main() -> int:
     is_asked_to_stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: is_asked_to_stop.set())
     try:
-        processes = distributed.join()
+        processes = distributed.join(wanted.device)
         config = AdapterConfig.from_json(json.loads(wanted.config), preset=wanted.preset)
         labelled, others = released.read(wanted.data)
         result = train(
@@ -47,7 +47,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if processes.is_first:
-        print(json.dumps({"folder": str(result.folder), **result.metrics}))
+        print(json.dumps({"folder": str(result.folder), "processes": processes.count, **result.metrics}))
     return 0
 
 
@@ -55,14 +55,15 @@ class _Progress:
     """A bar for each stage, with the loss; only the first process is told of steps."""
 
     def __init__(self) -> None:
-        self.bar: tqdm[None] | None = None
+        self.stage = ""
 
     def __call__(self, report: StepReport) -> None:
-        if self.bar is None or self.bar.desc != f"{report.stage}: ":
-            self.bar = tqdm(desc=report.stage, total=report.total, initial=max(0, report.step - 1), file=sys.stderr)
-        self.bar.update(report.step - self.bar.n)
+        if report.stage != self.stage:
+            self.stage = report.stage
+            self.bar = tqdm(desc=report.stage, total=report.total, file=sys.stderr)
         if report.loss is not None:
-            self.bar.set_postfix(loss=f"{report.loss:.4f}")
+            self.bar.set_postfix(loss=f"{report.loss:.4f}", refresh=False)
+        self.bar.update(report.step - self.bar.n)
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -31,9 +31,13 @@ SETTINGS = {
     "non_preferred_per_preferred": 1.0,
     "regularisation_per_labelled": 0.1,
 }
-# On a CPU build of torch, accelerate's own start needs our repair of torchvision's import.
+# On a CPU build of torch, accelerate's own start needs our repair of torchvision's import. `--multi_gpu` starts several
+# processes without GPUs too; `--cpu --num_processes 2` starts one.
 ACCELERATE = "import scoring.backend; from accelerate.commands.accelerate_cli import main; main()"
-TWO = [sys.executable, "-c", ACCELERATE, "launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+TWO = [
+    *(sys.executable, "-c", ACCELERATE, "launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
+]
 
 
 @pytest.fixture
@@ -71,6 +75,7 @@ def test_two_processes_train_as_one(base_folder, data, tmp_path):
     alone = train([sys.executable], data, base_folder, tmp_path / "alone")
     together = train(TWO, data, base_folder, tmp_path / "together")
 
+    assert (alone["processes"], together["processes"]) == (1, 2)
     one, two = (load_file(tmp_path / name / "model" / WEIGHTS) for name in ("alone", "together"))
     assert one.keys() == two.keys()
     assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-4
