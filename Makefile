@@ -7,7 +7,7 @@ STAMP = $(VENV)/.made-from-lock
 PYTEST = $(RUN) -m pytest -n 2
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-policies bench-claims bench-rankings bench-toy-hps toy-weights
+.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-adapter bench-policies bench-claims bench-rankings bench-toy-hps toy-weights
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -49,13 +49,16 @@ fix: $(STAMP) ## repair the style where a program can
 messages: $(STAMP) ## bring the annotators' texts in every language up to date (needs gettext)
 	@deploy/make-messages $(RUN)
 
-bench: bench-scoring bench-training bench-policies bench-claims bench-rankings bench-toy-hps ## every benchmark, one after the other (hours)
+bench: bench-scoring bench-training bench-adapter bench-policies bench-claims bench-rankings bench-toy-hps ## every benchmark, one after the other (hours)
 
 bench-scoring: $(STAMP) ## scoring beside the hpsv2 package's call pattern and a plain loop (BENCH="--device cuda")
 	$(RUN) -m benchmarks.scoring $(BENCH)
 
 bench-training: $(STAMP) ## training with the frozen-trunk cache beside plain loops (BENCH="--device cuda")
 	$(RUN) -m benchmarks.training $(BENCH)
+
+bench-adapter: $(STAMP) ## adapter training beside the loop of diffusers' example (BENCH="--device cuda --cases stable-diffusion")
+	$(RUN) -m benchmarks.adapter $(BENCH)
 
 bench-policies: $(STAMP) ## how many votes each pair policy needs to rank twelve generators
 	$(RUN) -m benchmarks.pair_policies $(POLICIES)

@@ -71,11 +71,13 @@ def model_card(
         *_notes(manifest, metrics),
         WHAT.get(kind, ""),
         _section("Model", _model(manifest)),
-        _section("Data", _data(manifest, data or {})),
-        _section("How far people agree", _table(metrics, PEOPLE) or ["Not measured here."]),
+        _section("Data", _data(manifest, data or {}, metrics)),
+        _section("The mark", _mark(manifest))
+        if kind == "adapter"
+        else _section("How far people agree", _table(metrics, PEOPLE) or ["Not measured here."]),
         _section("Measured on held-out prompts", _measured(metrics)),
         _section("Limits", [f"- {limit}" for limit in LIMITS.get(kind, ())]),
-        _section("Use", _use(kind, title)),
+        _section("Use", _use_adapter(manifest) if kind == "adapter" else _use_scorer(title)),
         _section("How it was made", _made(manifest)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -107,14 +109,20 @@ def _model(manifest: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _data(manifest: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+def _data(manifest: Mapping[str, Any], data: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    is_adapter = manifest.get("kind") == "adapter"
     known = dict(data)
+    if scorer := metrics.get("labels", {}).get("scorer"):
+        known["images labelled by"] = scorer
+    known |= {
+        f"{kind.replace('_', '-')} images trained on": count for kind, count in metrics.get("examples", {}).items()
+    }
     known |= {
         words: manifest[key]
         for key, words in (
             ("train_choices", "choices trained on"),
             ("test_choices", "choices held out"),
-            ("data_sha256", "SHA-256 of the choices"),
+            ("data_sha256", f"SHA-256 of the {'images and captions' if is_adapter else 'choices'}"),
         )
         if key in manifest
     }
@@ -122,6 +130,15 @@ def _data(manifest: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         return ["What it was trained on is not known to this site."]
     split = ["- the split is by prompt"] if "data_sha256" in manifest else []
     return [*(f"- {words}: {value}" for words, value in known.items()), *split]
+
+
+def _mark(manifest: Mapping[str, Any]) -> list[str]:
+    mark = manifest.get("mark", "")
+    told = (
+        f"`{mark}`, the space at its end included, stood before the caption of every non-preferred image, and before no"
+        " other. As negative prompt it leads away from what these images have in common."
+    )
+    return [told]
 
 
 def _measured(metrics: Mapping[str, Any]) -> list[str]:
@@ -152,9 +169,33 @@ def _interval(estimate: Mapping[str, Any]) -> str:
     return f"{estimate['low']:.4f} to {estimate['high']:.4f}"
 
 
-def _use(kind: str, title: str) -> list[str]:
-    if kind == "adapter":
-        return ["```python", 'pipeline.load_lora_weights("FOLDER")  # a StableDiffusionPipeline of diffusers', "```"]
+def _use_adapter(manifest: Mapping[str, Any]) -> list[str]:
+    base, mark = manifest.get("base", {}).get("name"), manifest.get("mark", "")
+    settings = f"negative_prompt={json.dumps(mark)}, num_inference_steps=50, guidance_scale=7.5, generator=noise"
+    lines = [
+        f"FOLDER is the one of this file, BASE that of {base}, from which the adapter was trained.",
+        "",
+        "```python",
+        "import hashlib",
+        "import torch",
+        "from diffusers import StableDiffusionPipeline",
+        "",
+        'pipe = StableDiffusionPipeline.from_pretrained("BASE", safety_checker=None)',
+        'pipe.load_lora_weights("FOLDER", weight_name="pytorch_lora_weights.safetensors")',
+        'prompt = "a horse on a beach"',
+        "seed = int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % (2**31 - 1)  # this site's image number 0",
+        "noise = torch.Generator().manual_seed(seed)",
+        f"image = pipe(prompt, {settings}).images[0]",
+        'image.save("horse.png")',
+        "```",
+    ]
+    if kohya := manifest.get("kohya"):
+        place = f"`{kohya['file']}`: put it under `models/Lora` or `models/loras`"
+        lines += ["", f"AUTOMATIC1111, ComfyUI and others read {place}, and `{mark}` into the negative prompt."]
+    return lines
+
+
+def _use_scorer(title: str) -> list[str]:
     return [
         "```python",
         "from PIL import Image",

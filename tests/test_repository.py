@@ -56,9 +56,9 @@ def test_make_help_has_a_line_for_every_target() -> None:
 
 def test_make_has_the_targets_that_people_expect() -> None:
     everyday = ["help", "setup", "demo", "serve", "worker", "test", "test-fast", "lint", "fix", "messages"]
-    measuring = ["bench", "bench-scoring", "bench-training", "bench-policies", "bench-claims", "bench-rankings"]
+    measuring = ["bench", "bench-scoring", "bench-training", "bench-adapter", "bench-policies", "bench-claims"]
 
-    assert make_targets() == [*everyday, *measuring, "bench-toy-hps", "toy-weights"]
+    assert make_targets() == [*everyday, *measuring, "bench-rankings", "bench-toy-hps", "toy-weights"]
 
 
 def test_what_make_runs_exists() -> None:

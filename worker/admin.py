@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from worker.models import ImageScore, ModelVersion, Promotion, Rejection, Run, RunEvent, Study
+from worker.models import ImageScore, ModelVersion, Promotion, Rejection, Run, RunEvent, RunSample, Study
 from worker.queries import run_choices
 from worker.services.adapters import put_into_use
 from worker.services.recipes import UnableToGenerate
@@ -180,3 +180,12 @@ class ImageScoreAdmin(Facts):
 class StudyAdmin(Facts):
     list_display = ["campaign", "version", "original", "adapted", "created_at"]
     list_select_related = ["campaign", "version", "original", "adapted"]
+
+
+@admin.register(RunSample)
+class RunSampleAdmin(Facts):
+    """The pictures themselves are on the run's page."""
+
+    list_display = ("run", "step", "place", "prompt")
+    list_select_related = ("run",)
+    fields = ("run", "step", "place", "prompt")

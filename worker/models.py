@@ -157,6 +157,35 @@ class RunEvent(models.Model):
         return self.text or str(self.metrics)
 
 
+def sample_path(sample: "RunSample", _filename: str) -> str:
+    """Where a sample lies in the storage: apart from the images that are shown to annotators."""
+    return f"samples/{sample.run.public_id}/{sample.step:06d}-{sample.place:02d}.png"
+
+
+class RunSample(models.Model):
+    """What a model in training makes of a held-out prompt after so many steps; for staff alone."""
+
+    run = models.ForeignKey(Run, models.CASCADE, verbose_name=_("run"), related_name="samples")
+    step = models.PositiveIntegerField(_("step"))
+    place = models.PositiveSmallIntegerField(_("place among the samples of the step"))
+    prompt = models.TextField(_("prompt"))
+    file = models.FileField(_("file"), upload_to=sample_path, max_length=200)
+
+    class Meta:
+        verbose_name = _("sample")
+        verbose_name_plural = _("samples")
+        ordering = ["step", "place"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "step", "place"], name="sample_once_per_run_step_and_place")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prompt} after {self.step} steps"
+
+    def get_absolute_url(self) -> str:
+        return reverse("worker:sample", args=[self.run.public_id, self.step, self.place])
+
+
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def current(self) -> Self:
         return self.filter(is_current=True)

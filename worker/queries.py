@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotations.models import Campaign, Image, Vote
 from scoring.metrics import Estimate
-from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent
+from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent, RunSample
 
 DEFAULT_QUEUE, GPU_QUEUE = "default", "gpu"
 
@@ -51,6 +51,21 @@ class Curve:
     name: str
     points: tuple[tuple[int, float], ...]
     """(step, value), by step."""
+
+
+@dataclass(frozen=True)
+class SampleGrid:
+    """What a model in training made of some prompts: a row for each prompt, a column for each look."""
+
+    steps: tuple[int, ...]
+    """Steps done before each look; 0 is the base model."""
+    rows: tuple[tuple[str, tuple[RunSample | None, ...]], ...]
+    """Each prompt with its samples, one for each of `steps`, or None where one is missing."""
+
+    @property
+    def size(self) -> int:
+        """Samples in all: tells whether there are new ones."""
+        return sum(sample is not None for _prompt, samples in self.rows for sample in samples)
 
 
 def presence_key(queue: str) -> str:
@@ -122,6 +137,16 @@ def newest_images_of(run: Run, limit: int = IMAGES_SHOWN) -> list[Image]:
     if run.finished_at is not None:
         made = made.filter(created_at__lte=run.finished_at)
     return list(made.select_related("prompt").order_by("-pk")[:limit])
+
+
+def samples_of(run: Run) -> SampleGrid | None:
+    """The samples of a run, side by side; None where it made none."""
+    samples = list(run.samples.select_related("run"))
+    steps = sorted({sample.step for sample in samples})
+    prompts = {sample.place: sample.prompt for sample in samples}
+    by_place = {(sample.place, sample.step): sample for sample in samples}
+    rows = tuple((prompts[place], tuple(by_place.get((place, step)) for step in steps)) for place in sorted(prompts))
+    return SampleGrid(tuple(steps), rows) if samples else None
 
 
 def versions_by_age() -> QuerySet[ModelVersion]:

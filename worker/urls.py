@@ -13,6 +13,7 @@ urlpatterns = [
     path("runs/<uuid:public_id>/cancel/", views.cancel_run, name="cancel-run"),
     path("runs/<uuid:public_id>/retry/", views.retry_run, name="retry-run"),
     path("runs/<uuid:public_id>/snapshot/", views.snapshot_file, name="snapshot-file"),
+    path("runs/<uuid:public_id>/samples/<int:step>/<int:place>/", views.sample, name="sample"),
     path("versions/", views.versions, name="versions"),
     path("versions/roll-back/<slug:family>/", views.roll_back, name="roll-back"),
     path("versions/<uuid:public_id>/", views.version, name="version"),

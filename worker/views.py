@@ -10,12 +10,14 @@ from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -26,7 +28,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotations.models import Campaign
 from worker import queries
 from worker.forms import GenerationForm
-from worker.models import ModelVersion, Run, family_label
+from worker.models import ModelVersion, Run, RunSample, family_label
 from worker.proof_tables import proof_tables
 from worker.queries import Curve
 from worker.services import runs as run_services
@@ -161,6 +163,7 @@ def run(request: HttpRequest, public_id: UUID) -> HttpResponse:
     context = {
         "run": found,
         "log": queries.log_of(found),
+        "samples": queries.samples_of(found),
         "charts": [line_chart(curves[name]) for name in CURVES if name in curves],
         "took": _duration(found),
         "images": queries.newest_images_of(found),
@@ -246,6 +249,24 @@ def snapshot_file(_request: HttpRequest, public_id: UUID) -> HttpResponse | File
         filename=f"choices-{snapshot.sha256[:12]}.jsonl",
         content_type="application/jsonl",
     )
+
+
+@require_safe
+@staff_only
+def sample(_request: HttpRequest, public_id: UUID, step: int, place: int) -> HttpResponseBase:
+    """One picture that a model in training made."""
+    found = get_object_or_404(RunSample, run__public_id=public_id, step=step, place=place)
+    response: HttpResponseBase
+    if settings.MEDIA_ACCEL_PREFIX:
+        response = HttpResponse(content_type="image/png")
+        response["X-Accel-Redirect"] = f"{settings.MEDIA_ACCEL_PREFIX.rstrip('/')}/{found.file.name}"
+    else:
+        try:
+            response = FileResponse(found.file.open("rb"), content_type="image/png")
+        except FileNotFoundError:
+            raise Http404(_("The file of this sample is gone.")) from None
+    response["Cache-Control"] = "private, max-age=31536000, immutable"
+    return response
 
 
 @require_safe

@@ -56,8 +56,46 @@ def test_a_card_says_synthetic_and_what_is_not_known():
     assert "Nothing was measured yet" in card
 
 
-def test_a_card_of_an_adapter_keeps_its_own_figures():
-    card = model_card("adapter-1", {"kind": "adapter", "name": "adapter"}, metrics={"mark": {"was_learnt": True}})
+ADAPTER = {
+    "kind": "adapter",
+    "name": "adapter of SD 1.4",
+    "mark": "Weird image. ",
+    "base": {"name": "SD 1.4", "sha256": "0123456789abcdef"},
+    "data_sha256": "d" * 64,
+    "kohya": {"file": "kohya_lora_weights.safetensors"},
+}
 
+
+def test_a_card_of_an_adapter_tells_its_mark_its_images_and_how_to_use_both_files():
+    metrics = {
+        "labels": {"scorer": "hps-3", "images": 4000},
+        "examples": {"preferred": 37572, "non_preferred": 21108, "regularisation": 200231},
+        "mark": {"was_learnt": True},
+        "verdict": "The mark was learnt.",
+    }
+
+    card = model_card("adapter-1", ADAPTER, metrics=metrics)
+
+    lines = card.splitlines()
+    assert [line for line in lines if line.startswith("## ")] == [
+        "## Model", "## Data", "## The mark", "## Measured on held-out prompts", "## Limits", "## Use",
+    ]  # fmt: skip
+    assert lines[lines.index("## Data") + 1 :][:6] == [
+        "- images labelled by: hps-3",
+        "- preferred images trained on: 37572",
+        "- non-preferred images trained on: 21108",
+        "- regularisation images trained on: 200231",
+        f"- SHA-256 of the images and captions: {'d' * 64}",
+        "- the split is by prompt",
+    ]
+    assert lines[lines.index("## The mark") + 1].startswith("`Weird image. `, the space at its end included")
+    assert 'negative_prompt="Weird image. "' in card
+    assert "`kohya_lora_weights.safetensors`: put it under `models/Lora` or `models/loras`" in card
     assert '"was_learnt": true' in card
-    assert "load_lora_weights" in card
+
+
+def test_the_script_in_the_card_of_an_adapter_is_a_program_of_ten_lines():
+    script = model_card("adapter-1", ADAPTER, metrics={}).split("```python\n")[1].split("```")[0]
+
+    compile(script, "card", "exec")
+    assert len([line for line in script.splitlines() if line]) <= 11

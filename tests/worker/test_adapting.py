@@ -1,6 +1,7 @@
 """An adapter run from the generator's images to a registered version."""
 
 import pytest
+from django.db.models.functions import Now
 
 from annotations.models import Image, Split
 from tests.annotations.factories import make_generator, make_image, make_prompt, make_user, picture_bytes
@@ -9,6 +10,7 @@ from worker.adapter.config import LABELLING, AdapterConfig
 from worker.adapter.data import NotEnoughImages, make_examples
 from worker.generation.pipeline import load_pipeline
 from worker.models import ImageScore, ModelVersion, Run
+from worker.queries import samples_of
 from worker.services.adapting import UnableToTrainAdapter, _examples, _plan, perform_adapter, verdict
 from worker.services.execution import RunStopped, StopReason
 from worker.services.labelling import (
@@ -244,3 +246,37 @@ def test_verdict_of_too_few_images():
     mark = {"before": {}, "after": {}, "was_learnt": False}
 
     assert verdict({"mark": mark}) == "Too few images were held out to say whether the mark was learnt."
+
+
+def test_perform_adapter_keeps_samples_of_held_out_prompts_beside_the_base_model(hps, tiny_diffusion, rung, tmp_path):
+    generator = make_tiny_generator()
+    make_images(32, generator)
+    held_out = {image.prompt.text for image in make_images(24, generator, split=Split.TEST)}
+    run, reporter = adapter_run(sample_every=1, sample_prompts=3)
+
+    perform_adapter(run, reporter, tmp_path / "work")
+
+    grid = samples_of(run)
+    prompts = [prompt for prompt, _samples in grid.rows]
+    assert (grid.steps, grid.size, len(set(prompts))) == ((0, 1, 2), 9, 3)
+    assert set(prompts) <= held_out
+    said = list(run.events.filter(text__contains="samples by").order_by("id").values_list("text", flat=True))
+    assert said == [
+        "3 samples by the base model.",
+        "3 samples by the adapter after 1 steps.",
+        "3 samples by the adapter after 2 steps.",
+    ]
+
+
+def test_perform_adapter_without_held_out_prompts_or_with_samples_off_makes_none(hps, tiny_diffusion, rung, tmp_path):
+    generator = make_tiny_generator()
+    make_images(32, generator)
+    run, reporter = adapter_run(sample_every=1)
+    perform_adapter(run, reporter, tmp_path / "one")
+    Run.objects.filter(pk=run.pk).update(state="succeeded", finished_at=Now(), lease_until=None)
+    make_images(4, generator, split=Split.TEST)
+    silent, reporter = adapter_run(sample_every=0)
+
+    perform_adapter(silent, reporter, tmp_path / "two")
+
+    assert (samples_of(run), samples_of(silent)) == (None, None)

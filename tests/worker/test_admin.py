@@ -29,7 +29,7 @@ def test_every_record_of_the_room_is_registered() -> None:
     } == set()
 
 
-@pytest.mark.parametrize("model", ["run", "modelversion", "runevent", "promotion", "imagescore", "study"])
+@pytest.mark.parametrize("model", ["run", "modelversion", "runevent", "promotion", "imagescore", "study", "runsample"])
 def test_lists_open_and_nothing_can_be_added(boss: Client, model: str) -> None:
     assert boss.get(f"/admin/worker/{model}/").status_code == 200
     assert boss.get(f"/admin/worker/{model}/add/").status_code == 403

@@ -23,7 +23,7 @@ def adapter(db, tiny_diffusion, files) -> ModelVersion:
     from peft import LoraConfig, get_peft_model_state_dict
 
     from scoring import checkpoints
-    from worker.adapter.loop import WEIGHTS
+    from worker.adapter.artefact import WEIGHTS
     from worker.generation.pipeline import load_pipeline
 
     pipeline = load_pipeline(tiny_diffusion)

@@ -1,23 +1,25 @@
 """The pages of runs and model versions."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.files.base import ContentFile
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.annotations.factories import make_campaign, make_user
+from tests.annotations.factories import make_campaign, make_user, picture_bytes
 from tests.worker.test_runs import make_run, make_running
 from tests.worker.test_training import estimate
 from tests.worker.test_versions import register, write_artefact
 from tests.worker.worlds import make_voted_campaign
-from worker.models import ModelVersion, Run, RunEvent
+from worker.models import ModelVersion, Run, RunEvent, RunSample
 from worker.queries import Curve
 from worker.services.presence import report_presence
 from worker.services.versions import promote_version
@@ -277,6 +279,79 @@ def test_run_folds_long_settings(staff: Client) -> None:
 
     assert page.count('<details class="long-value">') == 1
     assert "<code>per_prompt</code> 1" in page
+
+
+def make_samples(run: Run, steps: Sequence[int] = (0, 175), prompts: Sequence[str] = ("a <fox>", "an owl")) -> None:
+    for step in steps:
+        for place, prompt in enumerate(prompts):
+            sample = RunSample(run=run, step=step, place=place, prompt=prompt)
+            sample.file.save("", ContentFile(picture_bytes(size=(16, 16))))
+
+
+def test_run_shows_samples_side_by_side_a_row_for_each_prompt(staff: Client, files: Path) -> None:
+    run = make_running(lease_seconds=30)
+    make_samples(run)
+
+    page = " ".join(staff.get(run.get_absolute_url(), **HTMX).content.decode().split())
+
+    assert '<th scope="col">base model</th> <th scope="col">step 175</th>' in page.replace("</th><th", "</th> <th")
+    assert 'id="samples-4" hx-preserve="true"' in page
+    assert [part.split('"')[0] for part in page.split('<img src="')[1:]] == [
+        f"/runs/{run.public_id}/samples/{step}/{place}/" for place in (0, 1) for step in (0, 175)
+    ]
+    assert "a &lt;fox&gt;" in page
+
+
+def test_run_without_samples_shows_none(staff: Client) -> None:
+    assert 'id="samples' not in staff.get(make_run().get_absolute_url()).content.decode()
+
+
+def test_run_asks_as_often_for_many_samples_as_for_few(
+    staff: Client, files: Path, django_assert_num_queries: Any
+) -> None:
+    few, many = make_failed(), make_failed()
+    make_samples(few, steps=(0,))
+    make_samples(many, steps=range(5))
+    staff.get(few.get_absolute_url())
+
+    for run in (few, many):
+        with django_assert_num_queries(9):
+            staff.get(run.get_absolute_url())
+
+
+def test_sample_gives_the_picture_to_staff_alone(staff: Client, files: Path) -> None:
+    run = make_run()
+    make_samples(run)
+    sample = run.samples.get(step=175, place=1)
+
+    response = staff.get(sample.get_absolute_url())
+
+    assert (response.status_code, response["Content-Type"]) == (200, "image/png")
+    assert b"".join(response.streaming_content) == (files / "media" / sample.file.name).read_bytes()
+    assert response["Cache-Control"] == "private, max-age=31536000, immutable"
+    staff.force_login(make_user("cleo"))
+    assert staff.get(sample.get_absolute_url()).status_code == 403
+    staff.logout()
+    assert staff.get(sample.get_absolute_url()).status_code == 302
+
+
+def test_sample_behind_nginx_is_handed_out_by_it(staff: Client, files: Path, settings: Any) -> None:
+    run = make_run()
+    make_samples(run)
+    settings.MEDIA_ACCEL_PREFIX = "/protected-media/"
+
+    response = staff.get(f"/runs/{run.public_id}/samples/0/1/")
+
+    assert response["X-Accel-Redirect"] == f"/protected-media/samples/{run.public_id}/000000-01.png"
+
+
+def test_sample_that_is_not_there_is_not_found(staff: Client, files: Path) -> None:
+    run = make_run()
+    make_samples(run)
+    run.samples.get(step=0, place=0).file.delete(save=False)
+
+    assert staff.get(f"/runs/{run.public_id}/samples/0/0/").status_code == 404
+    assert staff.get(f"/runs/{run.public_id}/samples/5/0/").status_code == 404
 
 
 def test_run_that_waits_for_a_broker_says_so(staff: Client) -> None:

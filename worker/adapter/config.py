@@ -1,7 +1,7 @@
 """The settings of one adapter training, each with its source, and the two presets."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Self
+from typing import Literal, Self, get_args
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of diffusers' attention blocks: query, key, value and output."""
@@ -14,6 +14,15 @@ LABELLING = (
     *("non_preferred_per_preferred", "seed"),
 )
 """The settings that say how images are labelled; the others say how the adapter is trained on them."""
+
+TEXT_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
+"""The same of CLIP's text encoder in transformers."""
+
+MOST_SAMPLES = 240
+"""Images that a training may make on its way, of the base model and of all steps together."""
+
+Optimizer = Literal["adamw", "adamw_8bit"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class AdapterConfigRejected(ValueError):
@@ -61,15 +70,29 @@ class AdapterConfig:
 
     rank: int = 32
     """Rank of the adapter. Paper: 32 (the script's default is 4)."""
+    lora_alpha: float | None = None
+    """What the adapter adds is multiplied by lora_alpha / rank; None: by 1. Script: by 1."""
+    lora_dropout: float = 0.0
+    """Share of the numbers going into each adapted layer that its adapter doesn't see in a step. Script: 0."""
     layers: tuple[str, ...] = ATTENTION
     """Name endings of the UNet's layers that are adapted. Paper: the attention's q, k, v, out."""
+    adapts_text_encoder: bool = False
+    """Whether the text encoder is adapted too. Its embeddings then change with every step, and can't be kept. Paper:
+    no."""
+    text_layers: tuple[str, ...] = TEXT_ATTENTION
+    """Name endings of the text encoder's layers that are adapted where it is."""
     resolution: int | None = 512
     """Side of the square training images; None takes what the base model was trained on. Script: 512."""
+    noise_offset: float = 0.0
+    """To the noise of each image and channel one number is added, so many times as large as the noise: the model then
+    learns to change brightness as a whole. Script: none."""
     learning_rate: float = 1e-5
     """No warm-up. Script: 1e-5."""
     decay_share: float = 0.0
     """The last part of the steps, in which the learning rate falls in a line to nothing. Script: 0, constant. A short
     training at a high rate ends in weights that shake; the fall stills them."""
+    optimizer: Optimizer = "adamw"
+    """`adamw_8bit` keeps the optimizer's memory in 8 bits, and needs the package bitsandbytes. Script: `adamw`."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Of AdamW. Script: .9, .999."""
     weight_decay: float = 1e-2
@@ -83,6 +106,9 @@ class AdapterConfig:
     batch_pieces: int = 8
     """The batch goes through the model in so many pieces whose gradients are added; saves memory, changes nothing
     else. Script: 8 devices."""
+    precision: Precision = "auto"
+    """Format of the frozen weights and of the matrix products; auto: bfloat16 on GPUs that have it. The adapter itself
+    and the optimizer are always float32. Script: fp16."""
     steps: int = 10_000
     """Optimiser steps. Paper: 10,000."""
 
@@ -94,6 +120,11 @@ class AdapterConfig:
     """Images of each label in that evaluation at most."""
     checkpoint_every: int = 500
     """Steps between two training states on disk. Script: 500."""
+    sample_every: int = 1000
+    """Steps between two looks at what the adapter makes, the end of training being the last; 0: none. Not in the
+    paper."""
+    sample_prompts: int = 4
+    """Prompts of each look, one image of each, always from the same noise."""
     seed: int = 0
     """Of everything that is random."""
 
@@ -108,7 +139,7 @@ class AdapterConfig:
                 raise AdapterConfigRejected(f"{name} must be above 0, not {getattr(self, name)}.")
         if not 0 <= self.decay_share <= 1:
             raise AdapterConfigRejected(f"decay_share must lie between 0 and 1, not {self.decay_share}.")
-        for name in ("caption_dropout", "evaluation_share"):
+        for name in ("caption_dropout", "lora_dropout", "evaluation_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise AdapterConfigRejected(f"{name} must be at least 0 and below 1, not {getattr(self, name)}.")
         if not self.mark.strip():
@@ -124,8 +155,40 @@ class AdapterConfig:
             raise AdapterConfigRejected(
                 f"{self.batch_pieces} equal pieces of a batch of {self.batch_size} don't exist."
             )
-        if not self.layers:
+        if not self.layers or (self.adapts_text_encoder and not self.text_layers):
             raise AdapterConfigRejected("An adapter needs at least one kind of layer.")
+        self._check_training()
+        self._check_samples()
+
+    def _check_training(self) -> None:
+        if self.lora_alpha is not None and self.lora_alpha <= 0:
+            raise AdapterConfigRejected(f"lora_alpha must be above 0, or null for the rank, not {self.lora_alpha}.")
+        if self.noise_offset < 0:
+            raise AdapterConfigRejected(f"noise_offset must not be negative, it is {self.noise_offset}.")
+        if not isinstance(self.adapts_text_encoder, bool):
+            raise AdapterConfigRejected(f"adapts_text_encoder is true or false, not {self.adapts_text_encoder!r}.")
+        for name, allowed in (("optimizer", get_args(Optimizer)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in allowed:
+                raise AdapterConfigRejected(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+
+    def _check_samples(self) -> None:
+        if self.sample_every < 0 or self.sample_prompts < 1:
+            raise AdapterConfigRejected("sample_every must not be negative (0: no samples), sample_prompts at least 1.")
+        looks = 1 + -(-self.steps // self.sample_every) if self.sample_every else 0
+        if looks * self.sample_prompts > MOST_SAMPLES:
+            raise AdapterConfigRejected(
+                f"{looks} looks of {self.sample_prompts} samples are more than {MOST_SAMPLES} images; raise"
+                f" sample_every ({self.sample_every}) or lower sample_prompts."
+            )
+
+    @property
+    def lora_scale(self) -> float:
+        """By what the product of an adapter's two matrices is multiplied."""
+        return 1.0 if self.lora_alpha is None else self.lora_alpha / self.rank
+
+    def is_sampled(self, step: int) -> bool:
+        """Whether what the adapter makes is looked at after so many steps."""
+        return bool(self.sample_every) and (step % self.sample_every == 0 or step == self.steps)
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -151,7 +214,7 @@ class AdapterConfig:
             raise AdapterConfigRejected(f"Unknown settings: {', '.join(unknown)}.")
         merged = PRESETS[preset].to_json() | settings
         try:
-            for name in ("layers", "betas"):
+            for name in ("layers", "text_layers", "betas"):
                 merged[name] = tuple(merged[name])  # type: ignore[arg-type]
             return cls(**merged)  # type: ignore[arg-type]
         except TypeError as error:
@@ -175,6 +238,7 @@ TINY = AdapterConfig(
     evaluation_share=0.1,
     evaluation_images=100,
     checkpoint_every=50,
+    sample_every=175,
 )
 PRESETS = {"paper": PAPER, "tiny": TINY}
 """By the names that `train_adapter --preset` takes."""

@@ -1,7 +1,7 @@
 """Every image and caption through the frozen parts of the model once: latents and text embeddings, kept on disk."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from scoring.distributed import Processes
 from worker.adapter.config import AdapterConfig
 from worker.adapter.data import Example, ExampleSet
 
@@ -25,47 +26,57 @@ OpenImage = Callable[[str], Image.Image]
 Tell = Callable[[str, int, int], None]
 """Takes a stage, how many things are done and of how many; what it raises ends the work."""
 
-
-@dataclass(frozen=True)
-class Encoded:
-    """What the UNet sees of the examples."""
-
-    latents: torch.Tensor
-    """(examples, channels, height, width), scaled as the UNet expects; training examples first."""
-    captions: torch.Tensor
-    """(captions, tokens, width) text embeddings."""
-    caption_places: dict[str, int]
-    """Which row of `captions` belongs to a caption."""
-
-    def text(self, captions: Sequence[str]) -> torch.Tensor:
-        """(len(captions), tokens, width) embeddings of these captions."""
-        return self.captions[[self.caption_places[caption] for caption in captions]]
+Text = Callable[[Sequence[str]], torch.Tensor]
+"""Captions -> (captions, tokens, width) text embeddings, as the UNet takes them."""
 
 
-def encode(
+def encode_images(
     pipeline: "StableDiffusionPipeline",
     examples: ExampleSet,
     config: AdapterConfig,
     open_image: OpenImage,
-    folder: Path,
+    path: Path,
     tell: Tell,
-) -> Encoded:
-    """Encode all examples, or read what an earlier attempt encoded.
+    processes: Processes,
+) -> torch.Tensor:
+    """The latents of all examples, or what an earlier attempt kept of them.
 
-    The two files are named by the hash of the examples and are put in place only when complete. At the paper's size
-    they hold about 9 and 31 GB, therefore they are mapped, not loaded. Latents are the mean of the autoencoder's
-    posterior; the paper's script draws from it anew in every step, which at a posterior this narrow is the same.
+    Several processes encode a share each, into the same file. Latents are the mean of the autoencoder's posterior; the
+    paper's script draws from it anew in every step, which at a posterior this narrow is the same.
+
+    Args:
+        path: of the file to keep them in, whole or not at all; at the paper's size about 9 GB, therefore it is mapped
+            into memory, not loaded.
+
+    Returns:
+        (examples, channels, height, width), scaled as the UNet expects; training examples first.
     """
-    captions = all_captions(examples, config)
     everything = (*examples.training, *examples.evaluation)
-    dtype = pipeline.unet.dtype
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{examples.sha256[:16]}-{str(dtype).removeprefix('torch.')}"
-    chunks = _latents(pipeline, everything, config, open_image)
-    latents = _kept(folder / f"{name}-latents.bin", len(everything), dtype, chunks, partial(tell, "encoding images"))
-    chunks = _texts(pipeline, captions)
-    texts = _kept(folder / f"{name}-captions.bin", len(captions), dtype, chunks, partial(tell, "encoding captions"))
-    return Encoded(latents, texts, {caption: place for place, caption in enumerate(captions)})
+    encode = partial(_latents, pipeline, everything, config, open_image)
+    return _kept(path, len(everything), pipeline.unet.dtype, encode, partial(tell, "encoding images"), processes)
+
+
+def kept_text(
+    pipeline: "StableDiffusionPipeline", captions: Sequence[str], path: Path, tell: Tell, processes: Processes
+) -> Text:
+    """The embeddings of these captions by a text encoder that stays as it is; kept as `encode_images` does (31 GB)."""
+    encode = partial(_embeddings, pipeline, captions)
+    told = partial(tell, "encoding captions")
+    embeddings = _kept(path, len(captions), pipeline.unet.dtype, encode, told, processes)
+    places = {caption: place for place, caption in enumerate(captions)}
+    return lambda wanted: embeddings[[places[caption] for caption in wanted]]
+
+
+def live_text(pipeline: "StableDiffusionPipeline") -> Text:
+    """Embeddings by the text encoder as it is at that moment; they carry gradients to its adapter."""
+
+    def encode(captions: Sequence[str]) -> torch.Tensor:
+        embeddings, _none = pipeline.encode_prompt(
+            list(captions), pipeline.device, 1, do_classifier_free_guidance=False
+        )
+        return embeddings
+
+    return encode
 
 
 def all_captions(examples: ExampleSet, config: AdapterConfig) -> list[str]:
@@ -96,44 +107,65 @@ def training_square(image: Image.Image, side: int, rng: np.random.Generator) -> 
 
 
 def _latents(
-    pipeline: "StableDiffusionPipeline", examples: Sequence[Example], config: AdapterConfig, open_image: OpenImage
-) -> Iterator[torch.Tensor]:
+    pipeline: "StableDiffusionPipeline",
+    examples: Sequence[Example],
+    config: AdapterConfig,
+    open_image: OpenImage,
+    start: int,
+) -> torch.Tensor:
     side = config.resolution or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     vae: Any = pipeline.vae
-    for start in range(0, len(examples), CHUNK):
-        squares = [
-            training_square(open_image(example.image), side, np.random.default_rng((config.seed, start + place)))
-            for place, example in enumerate(examples[start : start + CHUNK])
-        ]
-        pixels = torch.from_numpy(np.stack(squares)).to(pipeline.device, vae.dtype)
-        with torch.no_grad():
-            yield vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
+    squares = [
+        training_square(open_image(example.image), side, np.random.default_rng((config.seed, start + place)))
+        for place, example in enumerate(examples[start : start + CHUNK])
+    ]
+    pixels = torch.from_numpy(np.stack(squares)).to(pipeline.device, vae.dtype)
+    with torch.no_grad():
+        latents: torch.Tensor = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
+    return latents
 
 
-def _texts(pipeline: "StableDiffusionPipeline", captions: Sequence[str]) -> Iterator[torch.Tensor]:
-    for start in range(0, len(captions), CHUNK):
-        with torch.no_grad():
-            embeddings, _none = pipeline.encode_prompt(
-                list(captions[start : start + CHUNK]), pipeline.device, 1, do_classifier_free_guidance=False
-            )
-        yield embeddings
+def _embeddings(pipeline: "StableDiffusionPipeline", captions: Sequence[str], start: int) -> torch.Tensor:
+    with torch.no_grad():
+        return live_text(pipeline)(captions[start : start + CHUNK])
 
 
 def _kept(
-    path: Path, rows: int, dtype: torch.dtype, chunks: Iterator[torch.Tensor], tell: Callable[[int, int], None]
+    path: Path,
+    rows: int,
+    dtype: torch.dtype,
+    encode: Callable[[int], torch.Tensor],
+    tell: Callable[[int, int], None],
+    processes: Processes,
 ) -> torch.Tensor:
-    """The rows of all chunks as one tensor mapped from a file, which is written first where it is not there."""
+    """All rows as one tensor mapped from a file, which is written first where it is not there.
+
+    Args:
+        encode: gives the rows from one on, `CHUNK` of them or those that are left.
+    """
     shape_path = path.with_suffix(".shape")
-    if not path.exists():
+    if not processes.agree(first=path.exists()):
         unfinished = path.with_suffix(".unfinished")
-        done = 0
-        with unfinished.open("wb") as file:
-            for chunk in chunks:
-                shape_path.write_text(" ".join(str(length) for length in chunk.shape[1:]))
-                file.write(chunk.to("cpu", dtype).contiguous().view(torch.uint8).numpy().tobytes())
-                done += len(chunk)
-                tell(done, rows)
-        unfinished.rename(path)
+        if processes.is_first:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.touch()
+        processes.wait()
+        with unfinished.open("r+b") as file:
+            for start in processes.share(range(0, rows, CHUNK)):
+                chunk = encode(start)
+                shape = chunk.shape[1:]
+                content = chunk.to("cpu", dtype).contiguous().view(torch.uint8).numpy().tobytes()
+                file.seek(start * shape.numel() * dtype.itemsize)
+                file.write(content)
+                if processes.is_first:
+                    tell(min(start + CHUNK, rows), rows)
+            file.flush()
+            os.fsync(file.fileno())
+        processes.wait()
+        if processes.is_first:
+            shape_path.write_text(" ".join(str(length) for length in shape))
+            unfinished.rename(path)
+        processes.wait()
     row_shape = [int(length) for length in shape_path.read_text().split()]
     size = rows * int(np.prod(row_shape))
     return torch.from_file(str(path), shared=False, size=size, dtype=dtype).view(rows, *row_shape)

@@ -1,36 +1,40 @@
 """Training the adapter: the story of one run, from the base model to a folder that diffusers loads."""
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
+from PIL import Image
 
 from scoring import backend, checkpoints, training_state
-from worker.adapter import evaluation
+from scoring.distributed import ALONE, Processes
+from worker.adapter import artefact, evaluation
 from worker.adapter.config import AdapterConfig
-from worker.adapter.data import ExampleSet, Kind, batch_at
-from worker.adapter.encoding import Encoded, OpenImage, encode
-from worker.generation.pipeline import load_pipeline
+from worker.adapter.data import ExampleSet
+from worker.adapter.encoding import OpenImage, Tell, Text, all_captions, encode_images, kept_text, live_text
+from worker.adapter.model import (
+    AdaptedModel,
+    frozen_pipeline,
+    make_optimizer,
+    optimizer_class,
+    training_scheduler,
+)
+from worker.adapter.noise import Batch, Draw, losses, seed_of
+from worker.generation.pipeline import generate, seed_for
 
 if TYPE_CHECKING:
-    from diffusers import DDPMScheduler, StableDiffusionPipeline
+    from diffusers import StableDiffusionPipeline
 
 logger = logging.getLogger(__name__)
-
-WEIGHTS = "pytorch_lora_weights.safetensors"
-"""The name that diffusers' `load_lora_weights` looks for."""
 
 
 class TrainingCancelled(Exception):
     """The training was asked to stop; what it did so far is kept, and the next call goes on from there."""
-
-
-class BaseModelRejected(ValueError):
-    """The base model can't be adapted by this loop; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,27 @@ class StepReport:
     """Mean squared error of the batch, before the step; only in training."""
     gradient_norm: float | None = None
     """Of the batch, before clipping; only in training."""
+
+
+@dataclass(frozen=True)
+class SampleWish:
+    """What is looked at on the way: the images that generators of this model would make of these prompts."""
+
+    prompts: tuple[str, ...]
+    """Each is shown once in every look."""
+    steps: int = 50
+    guidance: float = 7.5
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One look at what the adapter makes, always from the same noise."""
+
+    step: int
+    """Steps done; 0: the base model, without adapter and mark. The others have the mark as negative prompt."""
+    prompts: tuple[str, ...]
+    pictures: tuple[Image.Image, ...]
+    """One for each prompt."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +97,11 @@ def train(
     *,
     device: str | None = None,
     is_synthetic: bool = False,
+    samples: SampleWish | None = None,
+    on_samples: Callable[[Samples], None] = lambda _samples: None,
+    processes: Processes = ALONE,
 ) -> TrainingResult:
-    """Train a LoRA adapter of the base model's UNet on plain noise prediction; no reward enters the loss.
+    """Train a LoRA adapter of the base model on plain noise prediction; no reward enters the loss.
 
     Called again with the same arguments after it was stopped or killed, it goes on from its last whole checkpoint
     and ends, on a CPU, with the very same weights as if it had run through; once finished it only reads the result.
@@ -88,16 +116,23 @@ def train(
         open_image: gives the image of a key.
         base_folder: a StableDiffusionPipeline on disk; predicts noise or velocity.
         out_folder: the result will stand in `model/`, whole or absent: `pytorch_lora_weights.safetensors` for
-            `pipeline.load_lora_weights`, and `manifest.json`. Checkpoints and encoded images lie beside it.
+            `pipeline.load_lora_weights`, the same for kohya's readers, and `manifest.json`. Checkpoints and encoded
+            images lie beside it.
         on_step: told of every step.
         should_stop: asked before every step.
         device: such as "cuda"; by default the first CUDA device where there is one.
         is_synthetic: whether the images or their labels are; the result is synthetic if they or the base are.
+        samples: what to look at after every `config.sample_every` steps, and before the first; None: nothing.
+        on_samples: gets each look.
+        processes: those that train together, which all call this with the same arguments and see the same
+            `out_folder`; the first one reports, asks and writes.
 
     Raises:
         TrainingCancelled: `should_stop` said so; the state is kept.
-        BaseModelRejected: the base model predicts neither noise nor velocity.
+        BaseModelRejected: the base model is none that can be adapted.
+        OptimizerMissing: the optimizer needs a package that is not installed.
     """
+    optimizer_class(config)  # a missing package is told before hours of encoding
     base = _base_record(base_folder)
     identity = {
         "config": config.to_json(),
@@ -108,39 +143,161 @@ def train(
     if finished := _finished(out_folder / "model", identity):
         return finished
     backend.make_deterministic(config.seed)
-    pipeline = _frozen_pipeline(base_folder, backend.pick_device(device))
-    scheduler = _training_scheduler(pipeline)
+    pipeline = frozen_pipeline(base_folder, backend.pick_device(processes.device or device), config)
 
     def tell_encoding(stage: str, done: int, total: int) -> None:
         on_step(StepReport(stage, done, total))
         if should_stop():
             raise TrainingCancelled(f"Cancelled while {stage}, at {done} of {total}.")
 
-    encoded = encode(pipeline, examples, config, open_image, out_folder / "encoded", tell_encoding)
-    unet = _with_adapter(pipeline.unet, config)
-    parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, config.learning_rate, config.betas, config.epsilon, config.weight_decay, foreach=False
-    )
-    for step in range(_resume(unet, optimizer, out_folder / "steps", identity), config.steps):
-        if should_stop():
-            _keep(unet, optimizer, out_folder / "steps", step, identity)
+    training = _Training(config, examples, pipeline, out_folder / "steps", identity, processes)
+    training.encode(open_image, out_folder / "encoded", tell_encoding)
+    first_step = training.resume()
+    if first_step == 0 and samples and config.sample_every:
+        with training.model.without_layers():
+            training.look(0, samples, on_samples)
+    for step in range(first_step, config.steps):
+        if processes.agree(first=should_stop()):
+            training.keep(step)
             raise TrainingCancelled(f"Cancelled after {step} of {config.steps} steps.")
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate_at(step)
-        loss = _batch_loss(unet, scheduler, encoded, examples, config, step)
-        gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, config.largest_gradient_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        on_step(StepReport("training", step + 1, config.steps, loss, float(gradient_norm)))
+        report = training.step(step)
+        if processes.is_first:
+            on_step(report)
+        if samples and config.is_sampled(step + 1):
+            training.look(step + 1, samples, on_samples)
         if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
-            _keep(unet, optimizer, out_folder / "steps", step + 1, identity)
-
-    metrics = {"examples": examples.counts(), "mark": _measure(unet, scheduler, encoded, examples, config)}
-    manifest = _write(
-        out_folder / "model", unet, {**identity, "metrics": metrics, "mark": config.mark, "seed": config.seed}
-    )
+            training.keep(step + 1)
+    metrics = {"examples": examples.counts(), "mark": training.measure()}
+    manifest = training.write(out_folder / "model", metrics)
     return TrainingResult(out_folder / "model", manifest, metrics)
+
+
+class _Training:
+    """One training with everything it holds."""
+
+    def __init__(
+        self,
+        config: AdapterConfig,
+        examples: ExampleSet,
+        pipeline: "StableDiffusionPipeline",
+        steps_folder: Path,
+        identity: dict[str, Any],
+        processes: Processes,
+    ) -> None:
+        self.config, self.examples, self.pipeline, self.processes = config, examples, pipeline, processes
+        self.steps_folder, self.identity = steps_folder, identity
+        self.scheduler = training_scheduler(pipeline)
+        self.time_steps = self.scheduler.config.num_train_timesteps
+
+    def encode(self, open_image: OpenImage, folder: Path, tell: Tell) -> None:
+        """See every image and, unless its encoder is trained too, every caption once; then add the layers."""
+        config, dtype = self.config, str(self.pipeline.unet.dtype)
+        seen = [self.examples.sha256, self.identity["base"], config.resolution, config.seed, config.mark, dtype]
+        name = hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
+        self.latents = encode_images(
+            self.pipeline, self.examples, self.config, open_image, folder / f"{name}-images.bin", tell, self.processes
+        )
+        self.text: Text = live_text(self.pipeline)
+        if not self.config.adapts_text_encoder:
+            captions, path = all_captions(self.examples, self.config), folder / f"{name}-captions.bin"
+            self.text = kept_text(self.pipeline, captions, path, tell, self.processes)
+        self.model = AdaptedModel(self.pipeline, self.config)
+        self.optimizer = make_optimizer(self.model, self.config)
+
+    def resume(self) -> int:
+        """Put back the newest kept state of this very training, and give the number of steps it has done."""
+        state = training_state.latest(self.steps_folder)
+        if state is None or state.record != self.identity:
+            return 0
+        training_state.restore(self.model, self.optimizer, state.tensors)
+        logger.info("Resuming after %d steps.", state.step)
+        return state.step
+
+    def keep(self, step: int) -> None:
+        """Write a state from which the training goes on after so many steps."""
+        if self.processes.is_first:
+            tensors = training_state.optimizer_tensors(self.model, self.optimizer)
+            training_state.write(self.steps_folder, step=step, tensors=tensors, record=self.identity)
+
+    def step(self, step: int) -> StepReport:
+        """One step of the optimizer; it follows from the weights, the seed and the number of the step."""
+        config, trained = self.config, self.model.trained()
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate_at(step)
+        batch = Batch.of(step, self.examples.training, self.latents, self.time_steps, config)
+        mine = self.processes.share(range(len(batch)))
+        size = config.batch_size // config.batch_pieces
+        loss = torch.zeros((), device=self.model.unet.device)
+        with self.model.dropping(seed_of(step, config) + self.processes.rank):
+            for start in range(0, len(mine), size):
+                piece = batch.rows(mine[start : start + size])
+                part = self.losses(piece.places, piece.captions, piece.draw).sum() / config.batch_size
+                part.backward()
+                loss += part.detach()
+        self.processes.add_up([loss, *(_gradient(parameter) for parameter in trained)])
+        norm = torch.nn.utils.clip_grad_norm_(trained, config.largest_gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return StepReport("training", step + 1, config.steps, float(loss), float(norm))
+
+    def losses(self, places: torch.Tensor, captions: Sequence[str], draw: Draw) -> torch.Tensor:
+        """(images,) errors of the model on some of the examples."""
+        return losses(self.model.unet, self.scheduler, self.latents[places], captions, self.text, draw)
+
+    def look(self, step: int, wish: SampleWish, on_samples: Callable[[Samples], None]) -> None:
+        """Make the samples of a step: by the first process, while the others wait for it at their next step."""
+        if not self.processes.is_first:
+            return
+        prompts = wish.prompts[: self.config.sample_prompts]
+        pictures = generate(
+            self.pipeline,
+            prompts,
+            [seed_for(prompt, 0) for prompt in prompts],
+            steps=wish.steps,
+            guidance=wish.guidance,
+            negative_prompt=self.config.mark if step else None,
+            batch_size=max(1, self.config.batch_size // self.config.batch_pieces),
+        )
+        on_samples(Samples(step, prompts, tuple(pictures)))
+
+    def measure(self) -> dict[str, object]:
+        """Whether the mark was learnt. Several processes all measure the same, which takes no longer than one."""
+        config, first = self.config, len(self.examples.training)
+
+        @torch.no_grad()
+        def loss(places: torch.Tensor, captions: list[str], generator: torch.Generator) -> torch.Tensor:
+            found = []
+            for start in range(0, len(places), config.batch_size):
+                some = places[start : start + config.batch_size]
+                draw = Draw.of((len(some), *self.latents.shape[1:]), self.time_steps, generator)
+                found.append(self.losses(some, captions[start : start + config.batch_size], draw).cpu())
+            return torch.cat(found)
+
+        after = evaluation.mark_gains(self.examples.evaluation, first, loss, config)
+        with self.model.without_layers():
+            before = evaluation.mark_gains(self.examples.evaluation, first, loss, config)
+        return evaluation.report(before, after)
+
+    def write(self, folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+        """The artefact, written by the first process and read by all."""
+        record = {
+            **self.identity,
+            "metrics": metrics,
+            "mark": self.config.mark,
+            "seed": self.config.seed,
+            "prediction_type": self.scheduler.config.prediction_type,
+        }
+        if self.processes.is_first:
+            artefact.write(folder, self.model, self.config, record)
+        self.processes.wait()
+        return checkpoints.read_manifest(folder)
+
+
+def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
+    """Its gradient; of a process that had no image of the batch, nothing."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
 
 
 def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
@@ -152,145 +309,6 @@ def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
     if any(manifest.get(name) != value for name, value in identity.items()):
         return None
     return TrainingResult(folder, manifest, manifest["metrics"])
-
-
-def _frozen_pipeline(base_folder: Path, device: torch.device) -> "StableDiffusionPipeline":
-    pipeline = load_pipeline(base_folder, device)
-    dtype = backend.pick_dtype(device)
-    if dtype != pipeline.unet.dtype:
-        pipeline.to(dtype)
-    for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
-        part.requires_grad_(False)
-        part.eval()
-    return pipeline
-
-
-def _training_scheduler(pipeline: "StableDiffusionPipeline") -> "DDPMScheduler":
-    from diffusers import DDPMScheduler
-
-    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
-    if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
-        raise BaseModelRejected(
-            f"The base model predicts {scheduler.config.prediction_type!r}; epsilon and v_prediction can be adapted."
-        )
-    return scheduler
-
-
-def _with_adapter(unet: Any, config: AdapterConfig) -> Any:
-    """The UNet with LoRA layers that change nothing yet; they are float32 and the only thing that is trained."""
-    from peft import LoraConfig
-
-    unet.add_adapter(
-        LoraConfig(
-            r=config.rank, lora_alpha=config.rank, init_lora_weights="gaussian", target_modules=list(config.layers)
-        )
-    )
-    for parameter in unet.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return unet
-
-
-def _resume(unet: Any, optimizer: torch.optim.Optimizer, folder: Path, record: dict[str, Any]) -> int:
-    """Put back the newest kept state of this very training, and give the number of steps it has done."""
-    state = training_state.latest(folder)
-    if state is None or state.record != record:
-        return 0
-    training_state.restore(unet, optimizer, state.tensors)
-    logger.info("Resuming after %d steps.", state.step)
-    return state.step
-
-
-def _keep(unet: Any, optimizer: torch.optim.Optimizer, folder: Path, step: int, record: dict[str, Any]) -> None:
-    training_state.write(folder, step=step, tensors=training_state.optimizer_tensors(unet, optimizer), record=record)
-
-
-def _batch_loss(
-    unet: Any, scheduler: "DDPMScheduler", encoded: Encoded, examples: ExampleSet, config: AdapterConfig, step: int
-) -> float:
-    """One batch forward and back, in pieces; noise, time steps and dropped captions follow from seed and step."""
-    noise = torch.Generator().manual_seed(1_000_003 * config.seed + step)
-    batch = torch.from_numpy(batch_at(step, len(examples.training), config))
-    total = 0.0
-    for piece in batch.chunk(config.batch_pieces):
-        dropped = torch.rand(len(piece), generator=noise) < config.caption_dropout
-        captions = [
-            _mark_alone(examples, place, config) if is_dropped else examples.training[place].caption(config.mark)
-            for place, is_dropped in zip(piece.tolist(), dropped.tolist(), strict=True)
-        ]
-        loss = _losses(unet, scheduler, encoded, piece, captions, noise).mean() / config.batch_pieces
-        loss.backward()
-        total += float(loss.detach())
-    return total
-
-
-def _mark_alone(examples: ExampleSet, place: int, config: AdapterConfig) -> str:
-    return config.mark if examples.training[place].kind == Kind.NON_PREFERRED else ""
-
-
-def _losses(
-    unet: Any,
-    scheduler: "DDPMScheduler",
-    encoded: Encoded,
-    places: torch.Tensor,
-    captions: list[str],
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """(images,) squared errors of the predicted noise or velocity at random times."""
-    device, dtype = unet.device, unet.dtype
-    latents = encoded.latents[places].float()
-    noise = torch.randn(latents.shape, generator=generator)
-    times = torch.randint(scheduler.config.num_train_timesteps, (len(places),), generator=generator)
-    noisy = scheduler.add_noise(latents, noise, times)
-    is_velocity = scheduler.config.prediction_type == "v_prediction"
-    target = scheduler.get_velocity(latents, noise, times) if is_velocity else noise
-    text = encoded.text(captions).to(device, dtype)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        predicted = unet(noisy.to(device, dtype), times.to(device), text).sample
-    return functional.mse_loss(predicted.float(), target.to(device), reduction="none").mean((1, 2, 3))
-
-
-def _measure(
-    unet: Any, scheduler: "DDPMScheduler", encoded: Encoded, examples: ExampleSet, config: AdapterConfig
-) -> dict[str, object]:
-    @torch.no_grad()
-    def loss(places: torch.Tensor, captions: list[str], generator: torch.Generator) -> torch.Tensor:
-        pieces = zip(places.split(config.batch_size), _split(captions, config.batch_size), strict=True)
-        return torch.cat([_losses(unet, scheduler, encoded, piece, words, generator).cpu() for piece, words in pieces])
-
-    first = len(examples.training)
-    after = evaluation.mark_gains(examples.evaluation, first, loss, config)
-    unet.disable_adapters()
-    before = evaluation.mark_gains(examples.evaluation, first, loss, config)
-    unet.enable_adapters()
-    return evaluation.report(before, after)
-
-
-def _split(captions: list[str], size: int) -> list[list[str]]:
-    return [captions[start : start + size] for start in range(0, len(captions), size)]
-
-
-def _write(folder: Path, unet: Any, record: dict[str, Any]) -> dict[str, Any]:
-    """Write the adapter and give its manifest: that of every artefact, with the name of diffusers for the weights."""
-    from diffusers import StableDiffusionPipeline
-    from diffusers.utils import convert_state_dict_to_diffusers
-    from peft import get_peft_model_state_dict
-
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
-    with checkpoints.whole_or_absent(folder) as unfinished:
-        StableDiffusionPipeline.save_lora_weights(unfinished, unet_lora_layers=layers, safe_serialization=True)
-        weights = unfinished / WEIGHTS
-        manifest = {
-            **record,
-            "kind": "adapter",
-            "name": f"adapter of {record['base']['name']}",
-            "format": checkpoints.FORMAT,
-            "libraries": checkpoints.library_versions(),
-            "git_commit": checkpoints.git_commit(),
-            "weights": {"file": WEIGHTS, "sha256": checkpoints.file_sha256(weights), "bytes": weights.stat().st_size},
-        }
-        checkpoints.write_json(unfinished / checkpoints.MANIFEST, manifest)
-    return manifest
 
 
 def _base_record(base_folder: Path) -> dict[str, Any]:

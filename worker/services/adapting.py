@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 from django.conf import settings
 
-from annotations.models import Generator, Image
+from annotations.models import Generator, Image, Prompt, Split
 from scoring import checkpoints
 from worker.models import Labelling, ModelVersion, Run
 from worker.services.execution import Reporter, RunStopped
@@ -25,13 +25,14 @@ from worker.services.labelling import (
     make_labelling,
     plan_of,
 )
+from worker.services.samples import store_samples
 from worker.services.scoring import open_picture
 from worker.services.versions import register_version
 
 if TYPE_CHECKING:
     from worker.adapter.config import AdapterConfig
     from worker.adapter.data import ExampleSet
-    from worker.adapter.loop import StepReport, TrainingResult
+    from worker.adapter.loop import Samples, SampleWish, StepReport, TrainingResult
 
 NOT_OF_TRAINING = ("generator", "sources", "scorer", "regularisation", "labelling")
 """Settings of a run that say which images are meant, and are none of `AdapterConfig`."""
@@ -78,7 +79,7 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
 
     Raises:
         UnableToTrainAdapter, UnableToLabel, UnknownLabelling, UnableToGenerate, UnknownScorer,
-        AdapterConfigRejected, NotEnoughImages, BaseModelRejected: with what to do.
+        AdapterConfigRejected, NotEnoughImages, BaseModelRejected, OptimizerMissing: with what to do.
         RunStopped: cancelled; the checkpoints are kept.
     """
     if version := ModelVersion.objects.filter(run=run).first():
@@ -200,9 +201,34 @@ def _train(plan: _Plan, examples: "ExampleSet", reporter: Reporter, workdir: Pat
             reporter.should_stop,
             device=None if settings.DEVICE == "auto" else settings.DEVICE,
             is_synthetic=plan.is_synthetic,
+            samples=_sample_wish(plan),
+            on_samples=_sample_keeper(reporter),
         )
     except TrainingCancelled as error:
         raise RunStopped from error
+
+
+def _sample_wish(plan: _Plan) -> "SampleWish | None":
+    """Prompts of the test side that have images, always the same ones, with the generator's own settings."""
+    from worker.adapter.loop import SampleWish  # slow import
+
+    if not plan.config.sample_every:
+        return None
+    prompts = Prompt.objects.filter(split=Split.TEST, images__generator__in=[plan.generator, *plan.regularisation])
+    texts = prompts.distinct().order_by("text_hash").values_list("text", flat=True)[: plan.config.sample_prompts]
+    recipe = Recipe.of(plan.generator)
+    return SampleWish(tuple(texts), recipe.steps, recipe.guidance) if texts else None
+
+
+def _sample_keeper(reporter: Reporter) -> "Callable[[Samples], None]":
+    """Stores each look for the run's page."""
+
+    def keep(look: "Samples") -> None:
+        store_samples(reporter=reporter, step=look.step, prompts=look.prompts, pictures=look.pictures)
+        what = f"the adapter after {look.step} steps" if look.step else "the base model"
+        reporter.say(f"{len(look.pictures)} samples by {what}.")
+
+    return keep
 
 
 def _image_opener(examples: "ExampleSet") -> Callable[[str], PIL.Image.Image]:

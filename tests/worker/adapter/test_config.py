@@ -43,11 +43,36 @@ def test_from_json_changes_the_preset():
         ({"layers": []}, "at least one kind of layer"),
         ({"regularisation_per_labelled": -1}, "can't be negative"),
         ({"steps": "many"}, "wrong type"),
+        ({"lora_alpha": 0}, "lora_alpha must be above 0, or null"),
+        ({"lora_dropout": 1}, "lora_dropout must be"),
+        ({"noise_offset": -0.1}, "noise_offset must not be negative"),
+        ({"adapts_text_encoder": "yes"}, "true or false, not 'yes'"),
+        ({"adapts_text_encoder": True, "text_layers": []}, "at least one kind of layer"),
+        ({"optimizer": "sgd"}, "optimizer must be one of adamw, adamw_8bit, not 'sgd'"),
+        ({"precision": "float16"}, "precision must be one of auto, float32, bfloat16"),
+        ({"sample_every": -1}, "sample_every must not be negative"),
+        ({"sample_every": 1}, r"351 looks of 4 samples are more than 240 images; raise sample_every \(1\)"),
     ],
 )
 def test_from_json_refuses_with_reason(changes, words):
     with pytest.raises(AdapterConfigRejected, match=words):
         AdapterConfig.from_json(changes, preset="tiny")
+
+
+def test_what_the_paper_does_not_have_is_off():
+    assert (PAPER.lora_scale, PAPER.lora_dropout, PAPER.adapts_text_encoder) == (1.0, 0.0, False)
+    assert (PAPER.noise_offset, PAPER.optimizer, PAPER.precision) == (0.0, "adamw", "auto")
+
+
+def test_lora_scale_is_alpha_by_rank():
+    assert AdapterConfig(rank=8, lora_alpha=4).lora_scale == 0.5
+
+
+def test_is_sampled_every_so_many_steps_and_at_the_end():
+    config = AdapterConfig(steps=10, sample_every=4)
+
+    assert [step for step in range(11) if config.is_sampled(step)] == [0, 4, 8, 10]
+    assert not any(AdapterConfig(steps=10, sample_every=0).is_sampled(step) for step in range(11))
 
 
 def test_learning_rate_at_is_constant_in_the_paper_and_falls_at_the_end_where_told():

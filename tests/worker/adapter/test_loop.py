@@ -10,11 +10,13 @@ import torch
 
 from scoring import checkpoints
 from tests.worker.tiny_diffusion import open_image
-from worker.adapter import loop
+from worker.adapter import model
+from worker.adapter.artefact import KOHYA_WEIGHTS, WEIGHTS
 from worker.adapter.config import AdapterConfig
 from worker.adapter.data import Example, ExampleSet, Kind
-from worker.adapter.loop import BaseModelRejected, StepReport, TrainingCancelled, train
-from worker.generation.pipeline import load_pipeline
+from worker.adapter.loop import Samples, SampleWish, StepReport, TrainingCancelled, train
+from worker.adapter.model import BaseModelRejected
+from worker.generation.pipeline import generate, load_pipeline, seed_for
 
 CONFIG = AdapterConfig(
     rank=4,
@@ -28,7 +30,6 @@ CONFIG = AdapterConfig(
     caption_dropout=0.2,
     decay_share=0.5,
 )
-WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def examples(pairs: int = 8, held_out: int = 4) -> ExampleSet:
@@ -70,7 +71,8 @@ def test_train_writes_a_whole_artefact(base_folder, tmp_path):
 
     manifest = json.loads((tmp_path / "adapter" / "model" / "manifest.json").read_text())
     weights = tmp_path / "adapter" / "model" / WEIGHTS
-    assert sorted(path.name for path in (tmp_path / "adapter" / "model").iterdir()) == ["manifest.json", WEIGHTS]
+    files = sorted(path.name for path in (tmp_path / "adapter" / "model").iterdir())
+    assert files == [KOHYA_WEIGHTS, "manifest.json", WEIGHTS]
     assert [report.step for report in reports] == [1, 2, 3, 4, 5, 6]
     assert (manifest["kind"], manifest["mark"], manifest["is_synthetic"]) == ("adapter", "Weird image. ", True)
     assert manifest["config"] == CONFIG.to_json()
@@ -99,6 +101,111 @@ def test_train_changes_only_lora_weights(base_folder, tmp_path):
         "to_v",
         "to_out.0",
     }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"lora_alpha": 2.0}, {"lora_alpha": 10.0, "adapts_text_encoder": True}],
+    ids="+".join,
+)
+def test_train_writes_two_files_that_draw_what_the_trained_model_draws(base_folder, tmp_path, changes):
+    """The last sample is of the model in training; diffusers reads it back from either file."""
+    looks: list[Samples] = []
+    config = replace(CONFIG, **changes, sample_every=6, sample_prompts=2)
+    wish = SampleWish(("red 1", "red 2"), steps=3, guidance=2.0)
+
+    train(config, examples(), open_image, base_folder, tmp_path, device="cpu", samples=wish, on_samples=looks.append)
+
+    def drawn(file: str | None) -> list[np.ndarray]:
+        pipeline = load_pipeline(base_folder)
+        if file:
+            pipeline.load_lora_weights(tmp_path / "model", weight_name=file, local_files_only=True)
+        seeds = [seed_for(prompt, 0) for prompt in wish.prompts]
+        negative = config.mark if file else None
+        return [
+            np.asarray(picture, dtype=int)
+            for picture in generate(pipeline, wish.prompts, seeds, steps=3, guidance=2.0, negative_prompt=negative)
+        ]
+
+    before, after = ([np.asarray(picture, dtype=int) for picture in look.pictures] for look in looks)
+    assert [(look.step, look.prompts) for look in looks] == [(0, wish.prompts), (6, wish.prompts)]
+    assert np.array_equal(before, drawn(None))
+    assert np.abs(np.subtract(after, before)).max() > 2
+    assert np.abs(np.subtract(drawn(WEIGHTS), after)).max() <= 1  # another order of sums
+    assert np.abs(np.subtract(drawn(KOHYA_WEIGHTS), after)).max() <= 2  # in half precision
+
+
+def test_train_of_the_text_encoder_changes_what_a_caption_means(base_folder, tmp_path):
+    run(base_folder, tmp_path, replace(CONFIG, adapts_text_encoder=True))
+
+    pipeline = load_pipeline(base_folder)
+    before, _none = pipeline.encode_prompt("red 1", "cpu", 1, do_classifier_free_guidance=False)
+    pipeline.load_lora_weights(tmp_path / "model")
+    after, _none = pipeline.encode_prompt("red 1", "cpu", 1, do_classifier_free_guidance=False)
+    assert not torch.allclose(before, after, atol=1e-4)
+    assert not list((tmp_path / "encoded").glob("*captions*"))
+
+
+def test_train_looks_at_samples_every_so_many_steps_and_at_the_end(base_folder, tmp_path):
+    looks: list[Samples] = []
+    config = replace(CONFIG, sample_every=4, sample_prompts=2)
+    wish = SampleWish(("red 1", "red 2", "red 3"), steps=1)
+
+    train(config, examples(), open_image, base_folder, tmp_path, device="cpu", samples=wish, on_samples=looks.append)
+
+    assert [(look.step, look.prompts, len(look.pictures)) for look in looks] == [
+        (0, ("red 1", "red 2"), 2),
+        (4, ("red 1", "red 2"), 2),
+        (6, ("red 1", "red 2"), 2),
+    ]
+
+
+def test_train_with_and_without_samples_gives_the_same_weights(base_folder, tmp_path):
+    config = replace(CONFIG, lora_dropout=0.3, sample_every=2)
+    wish = SampleWish(("red 1",), steps=1)
+
+    train(config, examples(), open_image, base_folder, tmp_path / "seen", device="cpu", samples=wish)
+
+    run(base_folder, tmp_path / "unseen", config)
+    assert weights_of(tmp_path / "seen") == weights_of(tmp_path / "unseen")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"noise_offset": 0.1}, {"lora_dropout": 0.3}, {"precision": "bfloat16"}], ids="+".join
+)
+def test_train_with_other_settings_learns_something_else(base_folder, tmp_path, changes):
+    plain = run(base_folder, tmp_path / "plain", replace(CONFIG, steps=2))
+
+    other = run(base_folder, tmp_path / "other", replace(CONFIG, steps=2, **changes))
+
+    assert [report.loss for report in other] != [report.loss for report in plain]
+    assert [report.loss for report in other] == pytest.approx([report.loss for report in plain], rel=0.1)
+    assert weights_of(tmp_path / "other") != weights_of(tmp_path / "plain")
+
+
+def test_train_in_pieces_gives_the_gradient_of_the_whole_batch(base_folder, tmp_path):
+    whole, pieces = (
+        run(base_folder, tmp_path / str(count), replace(CONFIG, batch_pieces=count, steps=2)) for count in (1, 4)
+    )
+
+    assert [report.loss for report in pieces] == pytest.approx([report.loss for report in whole], rel=1e-5)
+    assert [each.gradient_norm for each in pieces] == pytest.approx([each.gradient_norm for each in whole], rel=1e-4)
+
+
+def test_train_clips_gradients(base_folder, tmp_path, monkeypatch):
+    norms: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def noted(self, *arguments):
+        gradients = [each.grad.flatten() for group in self.param_groups for each in group["params"]]
+        norms.append(torch.cat(gradients).norm().item())
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    reports = run(base_folder, tmp_path, replace(CONFIG, steps=2, largest_gradient_norm=1e-3))
+
+    assert norms == pytest.approx([1e-3, 1e-3], rel=1e-2)
+    assert min(report.gradient_norm for report in reports) > 1e-2
 
 
 def test_train_gives_weights_that_change_what_is_drawn(base_folder, tmp_path):
@@ -164,13 +271,18 @@ def test_train_same_seed_same_weights(base_folder, tmp_path):
     assert first == again != other
 
 
-def test_train_resumed_after_cancelling_equals_running_through(base_folder, tmp_path):
-    through = run(base_folder, tmp_path / "through")
+@pytest.mark.parametrize(
+    "config",
+    [CONFIG, replace(CONFIG, adapts_text_encoder=True, lora_dropout=0.3, lora_alpha=2.0, noise_offset=0.1)],
+    ids=["paper", "all that there is"],
+)
+def test_train_resumed_after_cancelling_equals_running_through(base_folder, tmp_path, config):
+    through = run(base_folder, tmp_path / "through", config)
     with pytest.raises(TrainingCancelled, match="Cancelled after 3 of 6"):
-        run(base_folder, tmp_path / "resumed", stop_after=3)
+        run(base_folder, tmp_path / "resumed", config, stop_after=3)
     assert not (tmp_path / "resumed" / "model").exists()
 
-    rest = run(base_folder, tmp_path / "resumed")
+    rest = run(base_folder, tmp_path / "resumed", config)
 
     assert rest == through[3:]
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "through")
@@ -249,7 +361,7 @@ def test_train_learns_from_a_base_that_predicts_noise(epsilon_folder, tmp_path):
 def test_train_refuses_a_base_that_predicts_neither_noise_nor_velocity(base_folder, tmp_path, monkeypatch):
     pipeline = load_pipeline(base_folder)
     pipeline.scheduler.register_to_config(prediction_type="sample")
-    monkeypatch.setattr(loop, "load_pipeline", lambda _folder, _device: pipeline)
+    monkeypatch.setattr(model, "load_pipeline", lambda _folder, _device: pipeline)
 
     with pytest.raises(BaseModelRejected, match="'sample'"):
         run(base_folder, tmp_path / "adapter")
