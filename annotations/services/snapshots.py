@@ -153,7 +153,11 @@ def take_snapshot(*, campaign: Campaign | None = None, needs: Needs | None = Non
             file.write(line)
         _check(counts, needs)
         is_synthetic = votes.filter(Q(task__campaign__is_synthetic=True) | Q(annotator__is_synthetic=True)).exists()
-        filters = FILTERS | {"campaign": campaign.slug if campaign else "all", "last_vote_id": last_vote_id}
+        filters: dict[str, Any] = {
+            **FILTERS,
+            "campaign": campaign.slug if campaign else "all",
+            "last_vote_id": last_vote_id,
+        }
         if needs.pixels:
             filters["images"] = "those whose files are here"
         if apart is not None:

@@ -31,7 +31,7 @@ from scoring.preferences import Choice, read_lines, write_lines
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import UnableToReadImage
 from worker.classifier.loop import train
-from worker.classifier.processes import Alone, Launched
+from worker.classifier.processes import Alone, Launched, Processes
 from worker.classifier.reports import (
     OnStep,
     ShouldStop,
@@ -121,7 +121,8 @@ def main(folder: Path) -> None:
     _end_with_parent()
     with (folder / CHOICES).open(encoding="utf-8", newline="\n") as lines:
         choices = list(read_lines(lines))
-    processes = Launched(on_cpu=order["on_cpu"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Alone()
+    is_shared = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    processes: Processes = Launched(on_cpu=order["on_cpu"]) if is_shared else Alone()
     try:
         result = train(
             ClassifierConfig.from_json(order["config"]),

@@ -50,7 +50,7 @@ class Processes(Protocol):
 class Alone:
     """One process, which does everything."""
 
-    device = None
+    device: torch.device | None = None
     is_first = True
 
     def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
