@@ -121,7 +121,7 @@ def main(folder: Path) -> None:
     _end_with_parent()
     with (folder / CHOICES).open(encoding="utf-8", newline="\n") as lines:
         choices = list(read_lines(lines))
-    is_shared = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    is_shared = torch.distributed.is_torchelastic_launched()
     processes: Processes = Launched(on_cpu=order["on_cpu"]) if is_shared else Alone()
     try:
         result = train(
