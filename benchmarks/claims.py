@@ -97,7 +97,7 @@ def make_campaign(tasks: int):  # noqa: ANN201 the models can be imported only n
     pairs = list(combinations(range(GENERATORS), 2))
     generators = [Generator.objects.get_or_create(name=f"generator {number}")[0] for number in range(GENERATORS)]
     prompts = Prompt.objects.bulk_create(
-        Prompt(text=text, text_hash=text_sha256(text))
+        Prompt(text=text, text_hash=text_sha256(text), sketch=[])
         for text in (f"scene {number} of {tasks}" for number in range(-(-tasks // len(pairs))))
     )
     images = Image.objects.bulk_create(

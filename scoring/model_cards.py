@@ -128,8 +128,19 @@ def _data(manifest: Mapping[str, Any], data: Mapping[str, Any], metrics: Mapping
     }
     if not known:
         return ["What it was trained on is not known to this site."]
-    split = ["- the split is by prompt"] if "data_sha256" in manifest else []
-    return [*(f"- {words}: {value}" for words, value in known.items()), *split]
+    lines = [f"- {words}: {value}" for words, value in known.items()]
+    if "data_sha256" in manifest:
+        lines += [f"- how people count: {_weights(manifest.get('reliability'))}", "- the split is by prompt"]
+    return lines
+
+
+def _weights(reliability: Mapping[str, Any] | None) -> str:
+    if not reliability:
+        return "all alike"
+    return (
+        f"by their reliability when the votes were frozen, {reliability['least']:.2f} to {reliability['most']:.2f}"
+        f" of {reliability['people']} people; 0.50 where nothing was known"
+    )
 
 
 def _mark(manifest: Mapping[str, Any]) -> list[str]:

@@ -93,6 +93,13 @@ class OpenRunForm(forms.Form):
     kind = forms.ChoiceField(choices=Run.Kind)
     preset = forms.CharField(max_length=40, required=False, empty_value="tiny")
     campaign = forms.ModelChoiceField(Campaign.objects.order_by("name"), to_field_name="slug", required=False)
+    weigh_by_reliability = forms.BooleanField(required=False)
+
+    def order(self) -> dict[str, Any]:
+        """What `open_run` takes; people are weighed in trainings of the classifier alone."""
+        wanted = {name: self.cleaned_data[name] for name in ("kind", "preset", "campaign")}
+        is_weighed = self.cleaned_data["weigh_by_reliability"] and wanted["kind"] == Run.Kind.CLASSIFIER
+        return wanted | {"config": {"weigh_by_reliability": True} if is_weighed else {}}
 
     def clean(self) -> dict[str, Any]:
         """What was sent, without a preset where the kind has none."""
@@ -192,7 +199,7 @@ def open_run(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, " ".join(str(message) for errors in form.errors.values() for message in errors))
         return redirect("worker:runs")
-    return _go_to_opened(request, lambda: run_services.open_run(**form.cleaned_data, by=_person(request)))
+    return _go_to_opened(request, lambda: run_services.open_run(**form.order(), by=_person(request)))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -19,6 +19,7 @@ from annotations.models import (
     text_sha256,
 )
 from annotations.services.images import PromptRejected, check_prompt_text
+from annotations.services.sides import settle_sides
 
 
 class PromptForm(forms.ModelForm):
@@ -38,10 +39,10 @@ class PromptAdmin(KeptAdmin):
     form = PromptForm
     referrers = ("images", "tasks")
     list_display = ["short_text", "tags", "source", "split", "image_count", "created_at"]
-    list_filter = ["split", "source"]
+    list_filter = ["split", "is_near_test", "source"]
     search_fields = ["text", "tags", "source"]
     date_hierarchy = "created_at"
-    readonly_fields = ["split", "created_at"]
+    readonly_fields = ["split", "is_near_test", "created_at"]
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Prompt]:
@@ -50,6 +51,11 @@ class PromptAdmin(KeptAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Prompt | None = None) -> list[str]:
         # The text is what the prompt is: images were made from it, and it decides the split.
         return [*self.readonly_fields, "text"] if obj else self.readonly_fields
+
+    def save_model(self, request: HttpRequest, obj: Prompt, form: forms.ModelForm, change: bool) -> None:  # noqa: FBT001
+        if not change:
+            settle_sides(prompts=[obj])
+        super().save_model(request, obj, form, change)
 
     @admin.display(description=_("text"), ordering="text")
     def short_text(self, prompt: Prompt) -> str:

@@ -4,13 +4,16 @@ import hashlib
 import uuid
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-# One prompt in five is kept for testing, chosen by its own hash: a prompt held out once
-# is held out for every snapshot and every model version that will ever be trained.
+from scoring.near_duplicates import Sketch
+
+# One prompt in five is kept for testing, chosen by its own hash or by the side of a near-duplicate that was there
+# before: a prompt held out once is held out for every snapshot and every model version that will ever be trained.
 TEST_SHARE = 0.2
 
 
@@ -30,7 +33,7 @@ class Split(models.TextChoices):
 
     @classmethod
     def of(cls, text: str) -> "Split":
-        """The side on which a prompt falls, from its text alone."""
+        """The side on which a prompt without near-duplicates falls, from its text alone."""
         share = int(text_sha256(text)[:8], 16) / 2**32
         return cls.TEST if share < TEST_SHARE else cls.TRAIN
 
@@ -43,11 +46,20 @@ class Prompt(models.Model):
     tags = ArrayField(models.CharField(max_length=64), verbose_name=_("tags"), default=list, blank=True)
     source = models.CharField(_("source"), max_length=200, blank=True)
     split = models.CharField(_("split"), max_length=5, choices=Split, editable=False)
+    sketch = ArrayField(models.BigIntegerField(), verbose_name=_("what near-duplicates share"), editable=False)
+    # Set where a data set's own split, or a prompt between two others, would have a training see what is tested.
+    is_near_test = models.BooleanField(_("near-duplicate of a test prompt"), default=False, editable=False)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
         verbose_name = _("prompt")
         verbose_name_plural = _("prompts")
+        indexes = [GinIndex(fields=["sketch"], name="prompt_sketch")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_near_test=False) | Q(split=Split.TRAIN), name="prompt_near_test_is_no_test_prompt"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.text if len(self.text) <= 80 else f"{self.text[:79]}…"
@@ -55,6 +67,7 @@ class Prompt(models.Model):
     def save(self, *args: object, **kwargs: object) -> None:
         self.text_hash = text_sha256(self.text)
         self.split = self.split or Split.of(self.text)
+        self.sketch = self.sketch or Sketch.of(self.text).keys
         super().save(*args, **kwargs)  # type: ignore[arg-type]
 
 

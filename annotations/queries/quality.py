@@ -162,6 +162,23 @@ def people_figures(said: Sequence[Said], *, excluded: Iterable[str] = ()) -> dic
     return figures
 
 
+def reliabilities_of(campaign: Campaign | None) -> dict[str, float]:
+    """How likely each person gives the answer that is clear, 0..1, by public id; see `PersonFigures.reliability`.
+
+    Args:
+        campaign: from what they said there; None means in all campaigns.
+    """
+    campaigns = list(Campaign.objects.all()) if campaign is None else [campaign]
+    excluded = Annotator.objects.filter(state=Annotator.State.EXCLUDED).values_list("pk", flat=True)
+    figures = people_figures(read_said(campaigns), excluded=map(str, excluded))
+    public_ids = dict(Annotator.objects.filter(pk__in=figures).values_list("pk", "public_id"))
+    return {
+        str(public_ids[int(person)]): round(of_person.reliability.value, 6)
+        for person, of_person in figures.items()
+        if of_person.reliability.value is not None
+    }
+
+
 def choices_of(said: Iterable[Said]) -> list[Choice]:
     """The judgements on regular tasks as choices that the science understands."""
     return [_choice(vote) for vote in said if vote.is_judgement and vote.purpose == Purpose.REGULAR]

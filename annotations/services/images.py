@@ -11,6 +11,7 @@ from django.db import transaction
 
 from annotations.models import Generator, Image, Prompt, Split, image_path, text_sha256
 from annotations.services.image_files import CheckedImage, ImageFacts, ImageRejected, read_image
+from annotations.services.sides import settle_sides
 
 __all__ = [
     "CheckedImage",
@@ -149,7 +150,7 @@ def get_or_create_prompts(
 ) -> dict[str, Prompt]:
     """Prompts by their texts. Source, tags and split are given to new ones only.
 
-    Without a split, each new text's own hash decides on which side it falls.
+    Without a split, a new text falls on the side of its near-duplicates, see `settle_sides`.
 
     Raises:
         PromptRejected: a text that cannot be a prompt.
@@ -159,11 +160,13 @@ def get_or_create_prompts(
         check_prompt_text(text)
     prompts = existing_prompts(texts=texts)
     missing = [
-        Prompt(text=text, text_hash=text_sha256(text), source=source, tags=list(tags), split=split or Split.of(text))
+        Prompt(text=text, text_hash=text_sha256(text), source=source, tags=list(tags), split=split or "")
         for text in texts
         if text not in prompts
     ]
-    Prompt.objects.bulk_create(missing, batch_size=BATCH, ignore_conflicts=True)
+    for start in range(0, len(missing), BATCH):
+        settle_sides(prompts=missing[start : start + BATCH])
+        Prompt.objects.bulk_create(missing[start : start + BATCH], ignore_conflicts=True)
     return prompts | existing_prompts(texts=[prompt.text for prompt in missing])
 
 

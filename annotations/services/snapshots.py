@@ -7,7 +7,7 @@ Lines written before there were exports hold the bare choice.
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Self, TypeVar, cast
 
@@ -16,7 +16,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, Max, OuterRef, Q
 
 from annotations.models import Campaign, Candidate, Image, Snapshot, Vote, VoteQuerySet
-from scoring.preferences import Choice, ChoiceRejected, Outcome, Split
+from annotations.queries.quality import reliabilities_of
+from annotations.services.sides import KeptApart, kept_apart
+from scoring.preferences import Choice, ChoiceRejected, Outcome
 
 # What `VoteQuerySet.counted` lets through, for whoever reads the snapshot later.
 FILTERS = {
@@ -45,6 +47,10 @@ class Needs:
 
     pixels: bool = False
     """Take only votes on images whose files are here."""
+    apart: bool = False
+    """Leave out training votes on what the test side has too: near-duplicates of a prompt, and the same image files."""
+    reliability: bool = False
+    """Keep with each vote how far its person can be relied on, as known now."""
     decided_train: int = 0
     """Decided choices to train on, at least."""
     decided_test: int = 0
@@ -76,6 +82,8 @@ class FrozenVote:
     is_synthetic: bool
     ranking: dict[str, Any] | None = None
     """`{"id", "ranks"}` where the vote is one pair of a ranking: which ranking, and the ranks of the two images."""
+    reliability: float | None = None
+    """0..1, how likely its person gives the answer that is clear; where the snapshot was to keep it."""
 
     def to_json(self) -> str:
         """One line of JSON; equal votes give equal lines."""
@@ -135,17 +143,27 @@ def take_snapshot(*, campaign: Campaign | None = None, needs: Needs | None = Non
     needs = needs or Needs()
     votes, last_vote_id = _votes(campaign, needs)
     counts, digest = _Counts(), hashlib.sha256()
+    apart = kept_apart() if needs.apart else None
+    reliabilities = reliabilities_of(campaign) if needs.reliability else {}
     with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as file:
-        for vote in _frozen(votes, campaign):
+        for vote in _frozen(votes, campaign, apart, reliabilities):
             counts.add(vote.choice)
             line = vote.to_json().encode() + b"\n"
             digest.update(line)
             file.write(line)
         _check(counts, needs)
         is_synthetic = votes.filter(Q(task__campaign__is_synthetic=True) | Q(annotator__is_synthetic=True)).exists()
-        filters = FILTERS | {"campaign": campaign.slug if campaign else "all", "last_vote_id": last_vote_id}
+        filters: dict[str, Any] = {
+            **FILTERS,
+            "campaign": campaign.slug if campaign else "all",
+            "last_vote_id": last_vote_id,
+        }
         if needs.pixels:
             filters["images"] = "those whose files are here"
+        if apart is not None:
+            filters["left_out_of_training"] = apart.to_record()
+        if needs.reliability:
+            filters["reliability"] = "kept with each vote"
         sha256 = digest.hexdigest()
         return _known(sha256) or _stored(
             Snapshot(
@@ -173,6 +191,16 @@ def read_snapshot(snapshot: Snapshot) -> list[Choice]:
     return list(_read(snapshot, lambda line: choice_of(json.loads(line))))
 
 
+def read_reliability(snapshot: Snapshot) -> dict[str, float]:
+    """How far each person of a snapshot could be relied on when it was taken, 0..1; empty where it wasn't kept.
+
+    Raises:
+        SnapshotDamaged: as read_snapshot.
+    """
+    pairs = _read(snapshot, _reliability_of)
+    return {person: reliability for person, reliability in pairs if reliability is not None}
+
+
 def read_votes(snapshot: Snapshot) -> Iterator[FrozenVote]:
     """The votes of a snapshot, in its order, one at a time.
 
@@ -188,6 +216,11 @@ def choice_of(record: dict[str, Any]) -> Choice:
     """The choice in a line's record, which is the choice itself in older snapshots."""
     fields = record.get("choice", record)
     return Choice(**fields | {name: tuple(fields.get(name, ())) for name in ("images", "generators")})
+
+
+def _reliability_of(line: str) -> tuple[str, float | None]:
+    record = json.loads(line)
+    return choice_of(record).annotator, record.get("reliability")
 
 
 def _read(snapshot: Snapshot, made: Callable[[str], Made]) -> Iterator[Made]:
@@ -218,14 +251,18 @@ def _votes(campaign: Campaign | None, needs: Needs) -> tuple[VoteQuerySet, int |
     return votes.filter(id__lte=last_vote_id or 0), last_vote_id
 
 
-def _frozen(votes: VoteQuerySet, campaign: Campaign | None) -> Iterator[FrozenVote]:
+def _frozen(
+    votes: VoteQuerySet, campaign: Campaign | None, apart: KeptApart | None, reliabilities: dict[str, float]
+) -> Iterator[FrozenVote]:
     images = _images_of(campaign)
     fields = (
         *("task__prompt__text", "task__prompt__split", "task__prompt__tags", "annotator__public_id", "outcome"),
+        "task__prompt__is_near_test",
         *("image_id", "order", "public_id", "pk", "task__campaign__slug", "created_at", "shown_ms", "hidden_ms"),
         *("is_too_fast", "instructions_version", "task__campaign__is_synthetic", "annotator__is_synthetic", "client"),
     )
-    for row in votes.order_by("task_id", "pk").values(*fields).iterator():
+    rows: Iterable[dict[str, Any]] = votes.order_by("task_id", "pk").values(*fields).iterator()
+    for row in apart.kept(rows) if apart else rows:
         shown = [images[pk] for pk in row["order"]]
         yield FrozenVote(
             choice=Choice(
@@ -234,7 +271,7 @@ def _frozen(votes: VoteQuerySet, campaign: Campaign | None) -> Iterator[FrozenVo
                 outcome=cast(Outcome, row["outcome"]),
                 chosen=None if row["image_id"] is None else row["order"].index(row["image_id"]),
                 annotator=str(row["annotator__public_id"]),
-                split=cast(Split, row["task__prompt__split"]),
+                split=row["task__prompt__split"],
                 generators=tuple(image.generator for image in shown),
             ),
             vote=str(row["public_id"]),
@@ -250,6 +287,7 @@ def _frozen(votes: VoteQuerySet, campaign: Campaign | None) -> Iterator[FrozenVo
             instructions_version=row["instructions_version"],
             is_synthetic=row["task__campaign__is_synthetic"] or row["annotator__is_synthetic"],
             ranking=row["client"].get("ranking"),
+            reliability=reliabilities.get(str(row["annotator__public_id"])),
         )
 
 

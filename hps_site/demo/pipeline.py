@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from annotations.models import Campaign, Generator, Split
-from annotations.services.images import get_or_create_prompts
+from annotations.services.images import existing_prompts, get_or_create_prompts
 from hps_site.demo import base_models, simulator, voters, world
 from hps_site.demo.report import final_table
 from hps_site.demo.steps import Ledger
@@ -121,7 +121,8 @@ def generate(generator: Generator, *, prompts: list[str], per_prompt: int) -> No
 def captions_of(split: Split, prompts: int) -> list[str]:
     """The captions on one side of the split, among those that people are asked about."""
     captions = [scene.caption for scene in world.chosen_scenes(prompts)]
-    return [caption for caption in captions if Split.of(caption) == split]
+    there = existing_prompts(texts=captions)
+    return [caption for caption in captions if there[caption].split == split]
 
 
 def open_study(original: Generator, adapter: ModelVersion, size: Size) -> Study:

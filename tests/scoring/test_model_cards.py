@@ -43,9 +43,21 @@ def test_a_card_tells_data_agreement_figures_limits_and_use():
     assert "| top-1 of n | 0.7650 | 0.7550 to 0.7750 | 5000 choices |" in lines
     assert "| top-1 of n, by chance | 0.2610 | 0.2510 to 0.2710 | 5000 choices |" in lines
     assert "| human ceiling | - | nobody voted twice on one set | 5000 choices |" in lines
+    assert "- how people count: all alike" in lines
     assert all(f"- {limit}" in lines for limit in LIMITS["hps"])
     assert "--scorer hps-3" in card
     assert "Synthetic" not in card
+
+
+def test_a_card_says_how_people_were_weighed():
+    reliability = {"people": 12, "least": 0.5, "most": 0.934, "sha256": "e" * 64}
+
+    card = model_card("hps-4", MANIFEST | {"reliability": reliability}, metrics={})
+
+    assert (
+        "- how people count: by their reliability when the votes were frozen, 0.50 to 0.93 of 12 people; 0.50 where"
+        " nothing was known\n"
+    ) in card
 
 
 def test_a_card_says_synthetic_and_what_is_not_known():

@@ -1,17 +1,21 @@
 """The performers of trainings: from votes in the database to a version, on a tiny random CLIP."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
-from annotations.models import Campaign, Snapshot
-from annotations.services.snapshots import read_snapshot
+from annotations.models import Campaign, Image, Prompt, Snapshot
+from annotations.queries.quality import reliabilities_of
+from annotations.services.snapshots import read_reliability, read_snapshot
 from tests.worker.test_execution import claimed, expire_lease
 from tests.worker.test_runs import log_of, make_run
 from tests.worker.worlds import make_voted_campaign, write_tiny_clip
-from worker.classifier.loop import sha256_of_choices
+from worker.classifier import launch, loop
+from worker.classifier.loop import sha256_of, sha256_of_choices
 from worker.models import ModelVersion, Run
 from worker.services import training
 from worker.services.base_models import BaseModelMissing
@@ -94,6 +98,71 @@ def test_perform_aesthetic_registers_a_version_of_its_family(transactional_db: N
     version = trained()
     assert (str(version), scorer_for(version).kind) == ("aesthetic-1", "aesthetic")
     assert "base_top_one" not in version.metrics
+
+
+def test_perform_classifier_weighs_people_by_their_reliability_when_the_votes_were_frozen(
+    transactional_db: None,
+) -> None:
+    campaign = make_voted_campaign(has_files=True, people=5)
+    run = make_run(preset="tiny", campaign=campaign, config=CONFIG | {"weigh_by_reliability": True})
+    expected = reliabilities_of(campaign)
+
+    execute_run(run_id=run.pk, worker="gpu-1")
+
+    version = trained()
+    assert len(set(expected.values())) > 1
+    assert read_reliability(version.snapshot) == expected
+    assert version.manifest["reliability"] == {
+        "people": 5,
+        "least": min(expected.values()),
+        "most": max(expected.values()),
+        "sha256": sha256_of(json.dumps(expected, sort_keys=True)),
+    }
+    card = (folder_of(version) / "README.md").read_text()
+    assert "- how people count: by their reliability when the votes were frozen" in card
+
+
+def test_perform_classifier_weighs_all_alike_unless_asked(transactional_db: None) -> None:
+    execute_run(run_id=make_classifier_run(make_voted_campaign(has_files=True)).pk, worker="gpu-1")
+
+    assert "reliability" not in trained().manifest
+    assert read_reliability(trained().snapshot) == {}
+
+
+def test_perform_classifier_with_processes_gives_them_files_and_everything_else(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def together(config: Any, choices: Any, paths: dict[str, Path], *more: Any, **options: Any) -> Any:
+        asked.update(options, config=config, paths=paths)
+        return loop.train(config, choices, lambda key: PIL.Image.open(paths[key]), *more, **options)
+
+    monkeypatch.setattr(launch, "train_together", together)
+    campaign = make_voted_campaign(has_files=True)
+    run = make_run(preset="tiny", campaign=campaign, config=CONFIG | {"processes": 2})
+
+    assert execute_run(run_id=run.pk, worker="gpu-1") == "succeeded"
+
+    images = {str(image.public_id): image for image in Image.objects.all()}
+    assert asked["config"].processes == 2
+    assert asked["paths"] == {key: Path(image.file.path) for key, image in images.items()}
+    assert asked["hashes"] == {key: image.sha256 for key, image in images.items()}
+
+
+def test_perform_classifier_says_what_it_leaves_out(transactional_db: None) -> None:
+    campaign = make_voted_campaign(has_files=True)
+    Prompt.objects.filter(pk=campaign.tasks.filter(prompt__split="train").first().prompt_id).update(is_near_test=True)
+    run = make_classifier_run(campaign)
+
+    execute_run(run_id=run.pk, worker="gpu-1")
+
+    assert trained().snapshot.train_choices == 15
+    (said,) = [line for line in log_of(run) if line.startswith("Left out")]
+    assert said == (
+        "Left out of training: 3 votes on near-duplicates of test prompts, 0 votes on images that are on the test side"
+        " too."
+    )
 
 
 def test_perform_classifier_compares_with_the_version_in_use(transactional_db: None) -> None:

@@ -117,6 +117,19 @@ def test_open_run_opens_one_and_goes_to_its_page(staff: Client, ben: User) -> No
     assert (run.kind, run.preset, run.campaign, run.requested_by) == ("classifier", "tiny", campaign, ben)
 
 
+@pytest.mark.parametrize(
+    ("kind", "config"), [("classifier", {"weigh_by_reliability": True}), ("aesthetic", {})], ids=str
+)
+def test_open_run_weighs_people_in_trainings_of_the_classifier(
+    staff: Client, kind: str, config: dict[str, bool]
+) -> None:
+    assert 'name="weigh_by_reliability"' in staff.get("/runs/").content.decode()
+
+    staff.post("/runs/open/", {"kind": kind, "preset": "tiny", "weigh_by_reliability": "on"})
+
+    assert Run.objects.get().config == config
+
+
 def test_open_run_twice_goes_to_the_same_run(staff: Client) -> None:
     first = staff.post("/runs/open/", {"kind": "adapter"}).headers["Location"]
 

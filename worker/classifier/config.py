@@ -60,6 +60,10 @@ class ClassifierConfig:
     raters: Literal["each", "together"] = "each"
     """What several people said of one set: an example for each of them, or one with their shares as the target."""
 
+    weigh_by_reliability: bool = False
+    """Whether people's answers count by how far each can be relied on, as frozen with the votes; else all count alike,
+    as in the published recipes."""
+
     choices_at_once: int = 0
     """Choices that go through the model together, their gradients being summed to one step; 0: all of the batch. Halved
     where the memory doesn't suffice."""
@@ -85,11 +89,14 @@ class ClassifierConfig:
     readers: int = 4
     """Threads that open and resize images."""
 
+    processes: int = 1
+    """How many share the training on the worker's machine, each with a GPU of its own and its part of every batch."""
+
     seed: int = 0
     """Of the order of the choices, and of torch."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "choices_per_batch", "checkpoint_every", "readers"):
+        for name in ("epochs", "choices_per_batch", "checkpoint_every", "readers", "processes"):
             if getattr(self, name) < 1:
                 raise ConfigRejected(f"{name} must be at least 1, not {getattr(self, name)}.")
         for name in (
@@ -250,7 +257,7 @@ def _checked(cls: type[Any], record: Mapping[str, Any]) -> dict[str, Any]:
         wanted = types[name]
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if isinstance(wanted, type) and (not isinstance(value, wanted) or isinstance(value, bool)):
+        if isinstance(wanted, type) and (not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool)):
             raise ConfigRejected(f"{name} must be of type {wanted.__name__}, not {value!r}.")
         settings[name] = value
     return settings

@@ -16,6 +16,7 @@ from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import ChoiceTable, ImageReader
 from worker.classifier.features import FrozenTokens, nobody
+from worker.classifier.processes import Processes
 from worker.classifier.trunk_cache import TrunkCache
 
 from open_clip.model import CLIP  # isort: skip - after towers
@@ -37,8 +38,9 @@ class Encoder:
         reader: ImageReader,
         thread: Executor,
         dtype: torch.dtype,
+        processes: Processes,
     ) -> None:
-        self._model, self._config, self._table = model, config, table
+        self._model, self._config, self._table, self._processes = model, config, table, processes
         self._reader, self._thread, self._dtype = reader, thread, dtype
         self._device: torch.device = model.logit_scale.device
         self._tokenize = hps.tokenizer(model)
@@ -80,10 +82,18 @@ class Encoder:
         image_names = [hashes[key] for key in keys] if hashes else self._hashes_of_pixels(keys, tell)
         text_names = [hashlib.sha256(row.numpy().tobytes()).hexdigest() for row in self._ids]
         images = self._images.keep(
-            image_shelf, image_names, self._thread, lambda done, total: tell("reading images", done, total)
+            image_shelf,
+            image_names,
+            self._thread,
+            lambda done, total: tell("reading images", done, total),
+            self._processes,
         )
         texts = self._texts.keep(
-            text_shelf, text_names, self._thread, lambda done, total: tell("reading prompts", done, total)
+            text_shelf,
+            text_names,
+            self._thread,
+            lambda done, total: tell("reading prompts", done, total),
+            self._processes,
         )
         return f"Frozen blocks, images: {images}; prompts: {texts}; {cache}."
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from worker.classifier.processes import Processes
 from worker.classifier.trunk_cache import Shelf
 
 MADE_AT_ONCE = 128
@@ -57,7 +58,14 @@ class FrozenTokens:
         self._thread: Executor | None = None
         self._ahead: dict[bytes, Future[torch.Tensor]] = {}
 
-    def keep(self, shelf: Shelf, names: Sequence[str], thread: Executor, on_made: Callable[[int, int], None]) -> Kept:
+    def keep(
+        self,
+        shelf: Shelf,
+        names: Sequence[str],
+        thread: Executor,
+        on_made: Callable[[int, int], None],
+        processes: Processes,
+    ) -> Kept:
         """From now on take from a shelf what is there, and first put onto it what isn't.
 
         Args:
@@ -65,6 +73,7 @@ class FrozenTokens:
             names: of all things, by place; equal things have equal names and are made once.
             thread: writes and fetches; one thread, so that there is an order.
             on_made: called with how many are there, and of how many; may raise to stop.
+            processes: each puts its share of what is missing onto the shelf.
         """
         self._shelf, self._names, self._thread = shelf, names, thread
         shelf.keep(names)
@@ -72,10 +81,12 @@ class FrozenTokens:
         missing = np.array(sorted(place for name, place in places.items() if name not in shelf), dtype=np.int64)
         found = len(places) - len(missing)
         on_made(found, len(places))
+        processes.wait()  # until all have seen the same missing
+        mine = processes.share(missing)
         writing: Future[bool] | None = None
-        for start in range(0, len(missing), MADE_AT_ONCE):
-            some = missing[start : start + MADE_AT_ONCE]
-            self._ask(missing[start + MADE_AT_ONCE : start + 2 * MADE_AT_ONCE])
+        for start in range(0, len(mine), MADE_AT_ONCE):
+            some = mine[start : start + MADE_AT_ONCE]
+            self._ask(mine[start + MADE_AT_ONCE : start + 2 * MADE_AT_ONCE])
             tokens = self._make(some)
             if writing is not None and not writing.result():
                 break
@@ -84,6 +95,8 @@ class FrozenTokens:
             on_made(found + start + len(some), len(places))
         if writing is not None:
             writing.result()
+        processes.wait()
+        shelf.look()
         made = sum(names[place] in shelf for place in missing)
         return Kept(found, made, len(missing) - made, shelf.damaged)
 

@@ -23,6 +23,7 @@ from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, tabulate
 from worker.classifier.encoding import Encoder
+from worker.classifier.processes import Alone, Processes
 from worker.classifier.reports import (
     OnStep,
     ShouldStop,
@@ -55,6 +56,7 @@ def train(
     cache_folder: Path | None = None,
     hashes: Mapping[str, str] | None = None,
     reliability: Mapping[str, float] | None = None,
+    processes: Processes | None = None,
 ) -> TrainingResult:
     """Tune a CLIP model on people's choices and measure it on the choices held out.
 
@@ -75,6 +77,8 @@ def train(
         hashes: SHA-256 of each image's file by key, by which the cache knows it; without them, images are known by
             their pixels and so have to be read in every training.
         reliability: how much each annotator's answers count in training, 1 where not named; the test counts all alike.
+        processes: those that share this training, each of which calls this function with the same arguments, see
+            `launch`; None: this one alone.
 
     Raises:
         UnableToTrain: there is nothing to train on, the base isn't the model that the config asks for, or the memory
@@ -83,7 +87,10 @@ def train(
         TrainingCancelled: `should_stop` said so.
         CheckpointRejected: the base can't be read.
     """
-    run = _Run(config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic, reliability or {})
+    run = _Run(
+        config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic, reliability or {},
+        processes or Alone(),
+    )  # fmt: skip
     if finished := run.finished_result():
         return finished
     backend.make_deterministic(config.seed)
@@ -112,10 +119,11 @@ class _Run:
         device: str | None,
         is_synthetic: bool,  # noqa: FBT001 - as named in `train`
         reliability: Mapping[str, float],
+        processes: Processes,
     ) -> None:
-        self.config, self.on_step, self.should_stop = config, on_step, should_stop
+        self.config, self.on_step, self.should_stop, self.processes = config, on_step, should_stop, processes
         self.folder, self.steps_folder, self.best_folder = (out_folder / name for name in ("model", "steps", "best"))
-        self.device = backend.pick_device(device)
+        self.device = processes.device or backend.pick_device(device)
         wanted = config.precision
         self.dtype = backend.pick_dtype(self.device) if wanted == "auto" else getattr(torch, wanted)
         self.test_choices = [choice for choice in choices if choice.split == "test" and choice.outcome != "all_bad"]
@@ -139,7 +147,12 @@ class _Run:
             "is_synthetic": is_synthetic or bool(self.base.get("is_synthetic", False)),
         }
         if reliability:
-            self.identity["reliability_sha256"] = sha256_of(json.dumps(dict(reliability), sort_keys=True))
+            self.identity["reliability"] = {
+                "people": len(reliability),
+                "least": min(reliability.values()),
+                "most": max(reliability.values()),
+                "sha256": sha256_of(json.dumps(dict(reliability), sort_keys=True)),
+            }
 
     def finished_result(self) -> TrainingResult | None:
         """The result of an earlier call with the same arguments, killed after it had saved."""
@@ -163,7 +176,7 @@ class _Run:
             ImageReader(open_image, self.preprocessing, self.config.readers) as reader,
             ThreadPoolExecutor(1, thread_name_prefix="frozen-tokens") as thread,
         ):
-            self.encode = Encoder(self.model, self.config, self.table, reader, thread, self.dtype)
+            self.encode = Encoder(self.model, self.config, self.table, reader, thread, self.dtype, self.processes)
             if cache is not None:
                 base_sha256 = self.base["weights"]["sha256"]
                 kept = self.encode.use(cache, base_sha256, self.preprocessing, hashes, self._tell)
@@ -212,7 +225,7 @@ class _Run:
         for offset, rows in enumerate(coming):
             step = first_step + offset
             if offset + 1 < len(coming):
-                self.encode.fetch_ahead(coming[offset + 1][: self.choices_at_once])
+                self.encode.fetch_ahead(self.processes.share(coming[offset + 1])[: self.choices_at_once])
             rate = learning_rate(config, step, self.total_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -230,7 +243,7 @@ class _Run:
             if config.patience and self.best["looks_since"] >= config.patience:
                 self._tell("training", step, self.total_steps, note=f"Ended early: {self._best_in_words()}")
                 break
-            if step % config.checkpoint_every == 0 and not is_last:
+            if step % config.checkpoint_every == 0 and not is_last and self.processes.is_first:
                 tensors = training_state.optimizer_tensors(self.model, optimizer)
                 record = self.identity | ({"best": self.best} if len(self.validation_rows) else {})
                 training_state.write(self.steps_folder, step=step, tensors=tensors, record=record)
@@ -240,12 +253,20 @@ class _Run:
 
     def scores(self, stage: str) -> list[list[float]]:
         """100 * cosine for every image of the test choices, in full precision whatever the training's."""
-        return self.encode.scores(self.test_choices, lambda done, total: self._tell(stage, done, total))
+        mine = [self.test_choices[place] for place in self.processes.share(np.arange(len(self.test_choices)))]
+        return self.processes.together(self.encode.scores(mine, lambda done, total: self._tell(stage, done, total)))
 
     def save(self, metrics: dict[str, Any], *, resumed_from: int) -> TrainingResult:
         """Write the artefact, then drop the checkpoints that led to it."""
         self._tell("saving", 0, 1)
-        manifest = checkpoints.write(
+        if self.processes.is_first:
+            self._write(metrics)
+        self.processes.wait()
+        manifest = checkpoints.read_manifest(self.folder)
+        return TrainingResult(self.folder, manifest, metrics, self.steps, resumed_from)
+
+    def _write(self, metrics: dict[str, Any]) -> None:
+        checkpoints.write(
             self.folder,
             hps.pack_token_table(self.model.state_dict()),
             {
@@ -264,26 +285,29 @@ class _Run:
         )
         for folder in (self.steps_folder, self.best_folder):
             shutil.rmtree(folder, ignore_errors=True)
-        return TrainingResult(self.folder, manifest, metrics, self.steps, resumed_from)
 
     def _backward(self, rows: NDArray[np.int64], optimizer: torch.optim.AdamW) -> float:
         """Put the gradient of a batch's loss into the parameters, in as many pieces as the memory needs; the loss."""
         while True:
             optimizer.zero_grad()
             try:
-                return self._accumulate(rows)
+                loss = self._accumulate(rows)
+                break
             except torch.OutOfMemoryError as error:
                 if self.choices_at_once == 1:
                     raise UnableToTrain("A single choice is too much for the memory; train fewer blocks.") from error
             self.choices_at_once = min(self.choices_at_once, len(rows)) // 2 or 1
             torch.cuda.empty_cache()
             self._tell("training", 0, self.total_steps, note=f"Out of memory; {self.choices_at_once} choices at once.")
+        self.processes.sum_gradients(p for p in self.model.parameters() if p.requires_grad)
+        return self.processes.sum(loss)
 
     def _accumulate(self, rows: NDArray[np.int64]) -> float:
-        whole = self.table.weights(rows).sum()
+        """Add the gradient of this process's part of a batch; that part's part of the loss."""
+        whole, mine = self.table.weights(rows).sum(), self.processes.share(rows)
         total = torch.zeros((), device=self.device)
-        for start in range(0, len(rows), self.choices_at_once):
-            some = rows[start : start + self.choices_at_once]
+        for start in range(0, len(mine), self.choices_at_once):
+            some = mine[start : start + self.choices_at_once]
             images, texts = self.encode.embeddings(some)
             loss = preference_loss(images, texts, self.model.logit_scale, *self.encode.answers(some))
             loss = loss * float(self.table.weights(some).sum() / whole)
@@ -293,24 +317,26 @@ class _Run:
 
     def _look(self, step: int) -> float:
         """The divergence on the prompts held back, the weights being kept if it is the least so far."""
-        total, size = 0.0, self.choices_at_once
+        mine, size, total = self.processes.share(self.validation_rows), self.choices_at_once, 0.0
         with torch.no_grad():
-            for start in range(0, len(self.validation_rows), size):
-                rows = self.validation_rows[start : start + size]
+            for start in range(0, len(mine), size):
+                rows = mine[start : start + size]
                 images, texts = self.encode.embeddings(rows)
                 logits = self.model.logit_scale.exp() * torch.einsum("bnd,bd->bn", images, texts)
                 divergence = choice_divergence(logits, *self.encode.answers(rows))
                 total += divergence.item() * float(self.table.weights(rows).sum())
-        loss = total / float(self.table.weights(self.validation_rows).sum())
+        loss = self.processes.sum(total) / float(self.table.weights(self.validation_rows).sum())
         if loss < self.best["loss"]:
             self.best = {"loss": loss, "step": step, "looks_since": 0}
-            trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-            checkpoints.write(self.best_folder, trained, {"kind": "training_state", "step": step})
+            if self.processes.is_first:
+                trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+                checkpoints.write(self.best_folder, trained, {"kind": "training_state", "step": step})
         else:
             self.best = self.best | {"looks_since": self.best["looks_since"] + 1}
         return loss
 
     def _go_back_to_best(self) -> None:
+        self.processes.wait()
         tensors, _ = checkpoints.read(self.best_folder)
         self.model.load_state_dict(tensors, strict=False)
         self._tell("training", self.total_steps, self.total_steps, note=f"The result: {self._best_in_words()}")

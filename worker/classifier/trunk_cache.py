@@ -107,13 +107,18 @@ class Shelf:
     def __init__(self, cache: TrunkCache, folder: Path) -> None:
         self._cache, self._folder = cache, folder
         self._rows: dict[str, tuple[Path, torch.Tensor, int]] = {}
+        self._seen: set[Path] = set()
         self.damaged = 0
         """Batches that could not be read and were removed."""
-        for path in sorted(folder.glob("*.safetensors")):
-            self._open(path)
+        self.look()
 
     def __contains__(self, name: str) -> bool:
         return name in self._rows
+
+    def look(self) -> None:
+        """Take in what other processes have added."""
+        for path in sorted(set(self._folder.glob("*.safetensors")) - self._seen):
+            self._open(path)
 
     def keep(self, names: Iterable[str]) -> None:
         """Say which names are wanted now, so that making room spares them."""
@@ -147,6 +152,7 @@ class Shelf:
         return torch.stack([self._rows[name][1][self._rows[name][2]] for name in names])
 
     def _open(self, path: Path) -> None:
+        self._seen.add(path)
         try:
             with safe_open(path, framework="pt") as file:
                 tokens, names = file.get_tensor("tokens"), json.loads(file.metadata()["names"])

@@ -53,7 +53,7 @@ def perform_leave_out(run: Run, reporter: Reporter, workdir: Path) -> dict[str, 
     own = {name: run.config[name] for name in SETTINGS if name in run.config}
     others = {name: value for name, value in run.config.items() if name not in {"base", *SETTINGS}}
     config = ClassifierConfig.from_json({"preset": run.preset} | others)
-    choices = read_snapshot(snapshot_of(run, reporter))
+    choices = read_snapshot(snapshot_of(run, reporter, with_reliability=False))
     split = generalisation.leave_one_out(choices, **own)
     if not split.parts:
         reasons = " ".join(f"{one.generator}: {one.reason}" for one in split.passed_over)

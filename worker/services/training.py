@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from annotations.models import Snapshot
-from annotations.services.snapshots import read_snapshot
+from annotations.services.snapshots import read_reliability, read_snapshot
 from scoring import checkpoints
 from scoring.preferences import Choice
 from worker.models import ModelVersion, Run
@@ -16,13 +17,24 @@ from worker.queries import current_version
 from worker.services.base_models import base_model_folder
 from worker.services.execution import Reporter, RunStopped
 from worker.services.versions import register_base_models, register_version, scorer_for
-from worker.snapshots import image_hashes, image_opener, take_training_snapshot
+from worker.snapshots import image_hashes, image_opener, image_paths, take_training_snapshot
 
 if TYPE_CHECKING:
     from worker.classifier.reports import StepReport, TrainingResult
 
 # Which base model a preset starts from, by its name in settings.BASE_MODELS; a run's config may name another.
 BASES = {"tiny": "tiny-clip", "paper": "clip-vit-l-14", "hps2": "clip-vit-h-14"}
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What one training is of."""
+
+    config: Any
+    choices: Sequence[Choice]
+    base_folder: Path
+    workdir: Path
+    snapshot: Snapshot
 
 
 def perform_classifier(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
@@ -36,13 +48,23 @@ def perform_classifier(run: Run, reporter: Reporter, workdir: Path) -> dict[str,
         NotEnoughChoices, BaseModelMissing, ConfigRejected, UnableToTrain, UnableToReadImage, CheckpointRejected.
     """
     from worker.classifier.config import ClassifierConfig  # slow import
+
+    return _train(run, reporter, workdir, ModelVersion.Family.HPS, ClassifierConfig.from_json, _train_classifier)
+
+
+def _train_classifier(training: _Training, *told: Any, **options: Any) -> "TrainingResult":
+    from worker.classifier.launch import train_together  # slow import
     from worker.classifier.loop import train  # slow import
 
-    def train_with_cache(*arguments: Any, **options: Any) -> "TrainingResult":
-        cache_folder = Path(settings.CACHE_DIR) / "trunk"
-        return train(*arguments, **options, cache_folder=cache_folder, hashes=image_hashes(arguments[1]))
-
-    return _train(run, reporter, workdir, ModelVersion.Family.HPS, ClassifierConfig.from_json, train_with_cache)
+    config, choices = training.config, training.choices
+    options |= {"cache_folder": Path(settings.CACHE_DIR) / "trunk", "hashes": image_hashes(choices)}
+    if config.weigh_by_reliability:
+        options["reliability"] = read_reliability(training.snapshot)
+    folders = training.base_folder, training.workdir
+    if config.processes > 1:
+        paths = image_paths(choices, training.workdir / "images")
+        return train_together(config, choices, paths, *folders, *told, **options)
+    return train(config, choices, image_opener(choices), *folders, *told, **options)
 
 
 def perform_aesthetic(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]:
@@ -50,7 +72,13 @@ def perform_aesthetic(run: Run, reporter: Reporter, workdir: Path) -> dict[str, 
     from worker.classifier.aesthetic_loop import train_aesthetic  # slow import
     from worker.classifier.config import AestheticConfig  # slow import
 
-    return _train(run, reporter, workdir, ModelVersion.Family.AESTHETIC, AestheticConfig.from_json, train_aesthetic)
+    def train(training: _Training, *told: Any, **options: Any) -> "TrainingResult":
+        opener = image_opener(training.choices)
+        return train_aesthetic(
+            training.config, training.choices, opener, training.base_folder, training.workdir, *told, **options
+        )
+
+    return _train(run, reporter, workdir, ModelVersion.Family.AESTHETIC, AestheticConfig.from_json, train)
 
 
 def _train(run: Run, reporter: Reporter, workdir: Path, family: str, read_config: Any, train: Any) -> dict[str, Any]:
@@ -59,13 +87,14 @@ def _train(run: Run, reporter: Reporter, workdir: Path, family: str, read_config
         return dict(version.metrics)
     config = read_config({"preset": run.preset} | {key: value for key, value in run.config.items() if key != "base"})
     base_folder = base_folder_of(run)
-    snapshot = snapshot_of(run, reporter)
+    snapshot = snapshot_of(run, reporter, with_reliability=getattr(config, "weigh_by_reliability", False))
     if checkpoints.read_manifest(base_folder).get("kind") == ModelVersion.Family.CLIP:
         # People want to see the score that the new one is compared with.
         register_base_models(folders=[base_folder])
     choices = read_snapshot(snapshot)
+    training = _Training(config, choices, base_folder, workdir, snapshot)
     folder = _publish(
-        _result(run, reporter, workdir, config, choices, base_folder, snapshot, train).folder,
+        _result(run, reporter, training, train).folder,
         # The fence in the name keeps a worker that was taken for lost away from the artefact of its successor.
         Path(settings.ARTEFACTS_DIR) / family / str(run.public_id) / str(run.fence),
     )
@@ -150,43 +179,36 @@ def _beside_people(top_one: Mapping[str, Any], ceiling: Mapping[str, Any]) -> st
     return "As near to people as people are to each other: the human ceiling lies within the interval."
 
 
-def snapshot_of(run: Run, reporter: Reporter) -> Snapshot:
+def snapshot_of(run: Run, reporter: Reporter, *, with_reliability: bool) -> Snapshot:
     """The votes of the run, frozen at its first attempt: later ones see the same."""
     if run.snapshot is None:
         reporter.stage("freezing the votes")
-        snapshot = take_training_snapshot(campaign=run.campaign)
+        snapshot = take_training_snapshot(campaign=run.campaign, with_reliability=with_reliability)
         reporter.record(snapshot=snapshot, is_synthetic=run.is_synthetic or snapshot.is_synthetic)
         reporter.say(
             f"{snapshot.train_choices} choices to train on, {snapshot.test_choices} to test on,"
             f" {snapshot.prompts} prompts, {snapshot.annotators} people."
         )
+        left_out = snapshot.filters.get("left_out_of_training", {})
+        if any(left_out.values()):
+            reporter.say(
+                f"Left out of training: {left_out['near_prompts']} votes on near-duplicates of test prompts,"
+                f" {left_out['same_images']} votes on images that are on the test side too."
+            )
         return snapshot
     return run.snapshot
 
 
-def _result(
-    run: Run,
-    reporter: Reporter,
-    workdir: Path,
-    config: Any,
-    choices: Sequence[Choice],
-    base_folder: Path,
-    snapshot: Snapshot,
-    train: Any,
-) -> "TrainingResult":
+def _result(run: Run, reporter: Reporter, training: _Training, train: Any) -> "TrainingResult":
     from worker.classifier.reports import TrainingCancelled  # slow import
 
     try:
         result: TrainingResult = train(
-            config,
-            choices,
-            image_opener(choices),
-            base_folder,
-            workdir,
+            training,
             _Teller(reporter).tell,
             reporter.should_stop,
             device=None if settings.DEVICE == "auto" else settings.DEVICE,
-            is_synthetic=run.is_synthetic or snapshot.is_synthetic,
+            is_synthetic=run.is_synthetic or training.snapshot.is_synthetic,
         )
     except TrainingCancelled as error:
         raise RunStopped from error

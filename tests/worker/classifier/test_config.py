@@ -31,12 +31,14 @@ def test_paper_has_the_numbers_of_the_paper():
         "precision": "auto",
         "checkpoint_every": 100,
         "raters": "each",
+        "weigh_by_reliability": False,
         "choices_at_once": 0,
         "evaluate_every": 0,
         "patience": 0,
         "validation_share": 0.05,
         "cache_megabytes": 60_000,
         "readers": 4,
+        "processes": 1,
         "seed": 0,
     }
 
@@ -71,6 +73,8 @@ def test_from_json_changes_what_is_given():
         ({"epochs": 1.5}, "epochs must be of type int"),
         ({"epochs": True}, "epochs must be of type int"),
         ({"learning_rate": None}, "learning_rate must be of type float"),
+        ({"weigh_by_reliability": 1}, "weigh_by_reliability must be of type bool, not 1"),
+        ({"processes": 0}, "processes must be at least 1, not 0"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
         ({"image_blocks": -1}, "image_blocks must not be negative"),

@@ -347,7 +347,9 @@ def test_train_leaves_out_whose_reliability_is_nought(base, tmp_path):
     train(config, without, open_image, base, tmp_path / "b", left_out.append, device="cpu")
 
     assert losses(weighed) == losses(left_out)
-    assert result.manifest["reliability_sha256"] == loop.sha256_of('{"p1": 0.0}')
+    assert result.manifest["reliability"] == {
+        "people": 1, "least": 0.0, "most": 0.0, "sha256": loop.sha256_of('{"p1": 0.0}')
+    }  # fmt: skip
 
 
 def test_train_ends_early_and_gives_the_weights_that_were_best_on_prompts_held_back(base, tmp_path):
