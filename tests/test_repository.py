@@ -58,7 +58,7 @@ def test_make_has_the_targets_that_people_expect() -> None:
     everyday = ["help", "setup", "demo", "serve", "worker", "test", "test-fast", "lint", "fix", "messages"]
     measuring = ["bench", "bench-scoring", "bench-training", "bench-policies", "bench-claims"]
 
-    assert make_targets() == [*everyday, *measuring, "toy-weights"]
+    assert make_targets() == [*everyday, *measuring, "toy-weights", "study"]
 
 
 def test_what_make_runs_exists() -> None:
