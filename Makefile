@@ -7,7 +7,7 @@ STAMP = $(VENV)/.made-from-lock
 PYTEST = $(RUN) -m pytest -n 2
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-adapter bench-policies bench-claims bench-rankings bench-toy-hps toy-weights
+.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-adapter bench-policies bench-claims bench-rankings bench-toy-hps toy-weights study
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -74,3 +74,6 @@ bench-toy-hps: $(STAMP) ## whether HPS beats base CLIP in the toy world with 10,
 
 toy-weights: $(STAMP) ## make the two tiny base models anew, from nothing
 	$(RUN) -m hps_site.demo.toy_weights
+
+study: $(STAMP) ## does the loop work? the declared study on the toy world, about half an hour (STUDY="--quick")
+	$(RUN) manage.py study $(STUDY)

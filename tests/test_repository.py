@@ -58,7 +58,8 @@ def test_make_has_the_targets_that_people_expect() -> None:
     everyday = ["help", "setup", "demo", "serve", "worker", "test", "test-fast", "lint", "fix", "messages"]
     measuring = ["bench", "bench-scoring", "bench-training", "bench-adapter", "bench-policies", "bench-claims"]
 
-    assert make_targets() == [*everyday, *measuring, "bench-rankings", "bench-toy-hps", "toy-weights"]
+    made = ["bench-rankings", "bench-toy-hps", "toy-weights", "study"]
+    assert make_targets() == [*everyday, *measuring, *made]
 
 
 def test_what_make_runs_exists() -> None:

@@ -83,6 +83,11 @@ def image_figures(images: Sequence[np.ndarray], captions: Sequence[str]) -> dict
     }
 
 
+def true_utilities(images: Sequence[np.ndarray], captions: Sequence[str]) -> list[float]:
+    """The hidden quality of each image for its caption, in visible steps: 0 is perfect."""
+    return [truth.utility(image, caption) for image, caption in zip(images, captions, strict=True)]
+
+
 def looks_like(image: np.ndarray, caption: str) -> str:
     """What an image most resembles: a good drawing of its caption, or one with a defect the model was shown.
 
