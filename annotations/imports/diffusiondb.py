@@ -144,8 +144,6 @@ def _found(
     unsafe_above: float | None,
 ) -> FoundImage:
     record = fields.object_of(entry)
-    if PurePosixPath(file).name != file:
-        raise BadRecord(f"{shown(file)} is no file's name")
     name = str(PurePosixPath(place.file if place.file.endswith("/") else PurePosixPath(place.file).parent) / file)
     if name not in container.sizes:
         raise BadRecord(f"{shown(file)} is not in {container.label}")
