@@ -12,6 +12,7 @@ from annotations.queries.voting import visible_images
 from annotations.services.images import read_image
 from tests.annotations.factories import make_prompt
 from tests.worker.generators import claimed_run, make_tiny_generator
+from tests.worker.tiny_pipelines import build_stable_diffusion
 from worker.generation import hub
 from worker.generation import pipeline as drawing
 from worker.generation.faults import Fault
@@ -130,6 +131,16 @@ def test_generate_for_prompts_stores_faulty_images_hidden_with_the_reason(db, ti
         (True, "broken"),
     ]
     assert visible_images().count() == 1
+
+
+def test_generate_for_prompts_hides_what_the_pipelines_safety_checker_blocks(db, tmp_path):
+    build_stable_diffusion(tmp_path / "strict", blocks=True)
+    generator = make_tiny_generator(pipeline=str(tmp_path / "strict"))
+
+    generated = generate_for_prompts(generator=generator, prompts=[make_prompt()], per_prompt=2)
+
+    assert generated == Generated(made=2, kept=0, hidden=2, faults={"unsafe": 2})
+    assert visible_images().count() == 0
 
 
 def test_generate_for_prompts_makes_equal_faulty_images_only_once(db, tiny_diffusion, monkeypatch):
