@@ -41,6 +41,7 @@ NO_PAGES = {
     },
     "worker": {
         *("open-run", "cancel-run", "retry-run", "snapshot-file", "roll-back", "promote-version"),
+        *("prove-adapter", "reject-version"),
     },
     "annotations": {"undo", "finish", "leave", "my-data", "image"},
 }
