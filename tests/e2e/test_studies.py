@@ -35,7 +35,8 @@ def adapter(files: Path) -> ModelVersion:
     version = make_version("adapter")
     version.manifest, version.metrics = {"mark": "Weird image. "}, {"generator": "original"}
     version.save()
-    image = make_image(prompt=make_prompt("a lighthouse in a storm", split=Split.TRAIN), content=picture_bytes(size=(64, 64)))
+    drawn = make_prompt("a lighthouse in a storm", split=Split.TRAIN)
+    image = make_image(prompt=drawn, content=picture_bytes(size=(64, 64)))
     Run.objects.create(
         kind=Run.Kind.PROOF,
         state=Run.State.SUCCEEDED,
