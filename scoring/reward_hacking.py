@@ -320,8 +320,8 @@ def _hints_of_people(evidence: Evidence) -> Iterator[Finding]:
     elif hps is not None and hps.low is not None and hps.low <= 0.5:
         yield _hint(
             "wrong aspects",
-            f"Wrong aspects: people agree with each other on these pairs ({_percent(human)}), HPS does not agree with"
-            f" them ({_percent(hps)}). It was tuned on something that doesn't decide here: collect votes on images of"
+            f"Wrong aspects: people agree with each other on these pairs, {_percent(human)}; HPS is not told apart from"
+            f" chance, {_percent(hps)}. It was tuned on something that doesn't decide here: collect votes on images of"
             " this generator and train HPS on them.",
         )
 

@@ -92,15 +92,12 @@ class StudyForm(forms.Form):
         super().__init__(*args, **{"label_suffix": "", **kwargs})
 
     def clean_slug(self) -> str:
-        slug = self.cleaned_data["slug"]
+        slug: str = self.cleaned_data["slug"]
         if slug and Campaign.objects.filter(slug=slug).exists():
             raise forms.ValidationError(
                 _("There is a campaign '%(slug)s' already; choose another slug.") % {"slug": slug}
             )
         return slug or free_slug()
-
-    def clean_name(self) -> str:
-        return self.cleaned_data["name"].strip()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

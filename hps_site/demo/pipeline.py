@@ -12,11 +12,12 @@ from hps_site.demo import base_models, simulator, voters, world
 from hps_site.demo.report import final_table
 from hps_site.demo.steps import Ledger
 from worker.models import ModelVersion, Run, Study
+from worker.services.adapters import adapted_generator, put_into_use
 from worker.services.following import follow_run
 from worker.services.generation import Recipe, make_generator
 from worker.services.runs import open_run
-from worker.services.studies import adapted_generator, create_study
-from worker.services.versions import promote_version, register_base_models
+from worker.services.studies import create_study
+from worker.services.versions import register_base_models
 
 Kind, Family = Run.Kind, ModelVersion.Family
 
@@ -46,6 +47,8 @@ class Size:
     """Of the tiny diffusion model's scheduler."""
     adapter: dict[str, Any] = field(default_factory=dict)
     """Settings of the adapter's training that differ from the preset `tiny`."""
+    proof: dict[str, Any] = field(default_factory=lambda: {"count": 24, "sweep_prompts": 8})
+    """Settings of the adapter's automatic proof."""
     study_prompts: int = world.PROMPTS
     """Held-out captions of the blind study at most: all of them, since prompts narrow its interval more than votes."""
     study_votes: int = 4
@@ -84,8 +87,12 @@ def run_demo(ledger: Ledger, size: Size = Size()) -> str:
         adapter = train(
             Kind.ADAPTER, Family.ADAPTER, config={"generator": ORIGINAL, "sources": SOURCES, **size.adapter}
         )
+    with ledger.step("Measure the adapter in four arms on held-out captions"):
+        held_out = captions_of(Split.TEST, size.prompts)
+        run_once(Kind.PROOF, config={"version": str(adapter), "prompts": held_out, **size.proof})
     with ledger.step("Make the blind study: original against adapted"):
         study = open_study(original, adapter, size)
+        run_once(Kind.SCORING, campaign=study.campaign, config={"versions": versions_in_use()})
     with ledger.step("Simulated annotators vote in the study"):
         voters.vote_until_done(campaign=study.campaign, panel=simulator.panel(PEOPLE, PANEL_SEED + 1))
     return final_table(choices_campaign=campaign, study_campaign=study.campaign)
@@ -96,7 +103,7 @@ def train(
 ) -> ModelVersion:
     """A version of this family, trained in the worker from what the demo collected, and put into use when it is new."""
     version = ModelVersion.objects.get(run=run_once(kind, campaign=campaign, config=config), family=family)
-    return version if version.promotions.exists() else promote_version(version=version, reason="the demo's own")
+    return version if version.promotions.exists() else put_into_use(version=version, reason="the demo's own")
 
 
 def run_once(kind: str, *, campaign: Campaign | None = None, config: dict[str, Any] | None = None) -> Run:

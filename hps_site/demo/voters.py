@@ -30,10 +30,15 @@ class TrueQualities:
 
 
 def vote_until_done(*, campaign: Campaign, panel: list[SimulatedAnnotator]) -> int:
-    """Let everyone in turn claim and vote until nothing is left for anyone; gives the number of votes."""
+    """Let everyone in turn claim and vote until nothing is left for anyone; gives the number of votes.
+
+    Nobody comes where no vote is wanted any more: they would be given tasks with a known answer.
+    """
+    wanted = campaign.slots.exclude(state=Slot.State.DONE).count()
+    if not wanted:
+        return 0
     people = open_annotators([person.name for person in panel])
     qualities = TrueQualities()
-    wanted = campaign.slots.exclude(state=Slot.State.DONE).count()
     at_work = [(person, people[person.name]) for person in panel]
     votes = 0
     with tqdm(total=wanted, desc="simulated votes", unit="vote") as bar:

@@ -43,7 +43,7 @@ NO_PAGES = {
     },
     "worker": {
         *("open-run", "cancel-run", "retry-run", "snapshot-file", "roll-back", "promote-version"),
-        "sample",
+        *("sample", "prove-adapter", "reject-version"),
     },
     "annotations": {"undo", "finish", "leave", "my-data", "image"},
 }

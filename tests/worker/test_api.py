@@ -124,6 +124,30 @@ def test_post_runs_names_the_setting_of_a_generation_that_is_no_good(
     assert response.json()["detail"].startswith(detail)
 
 
+@pytest.mark.parametrize(
+    ("kind", "config", "words"),
+    [
+        ("proof", {}, "version is missing."),
+        ("proof", {"version": "adapter-1", "count": "many"}, "count must be a whole number, not 'many'."),
+        ("study", {"slug": "a"}, "original is missing."),
+    ],
+)
+def test_post_runs_names_the_setting_of_a_proof_or_study_that_is_no_good(
+    api: APIClient, kind: str, config: dict[str, Any], words: str
+) -> None:
+    response = api.post("/api/v1/runs", {"kind": kind, "config": config}, format="json")
+
+    assert (response.status_code, Run.objects.count()) == (400, 0)
+    assert words in response.content.decode().replace("\\'", "'")
+
+
+def test_post_runs_opens_a_proof(api: APIClient) -> None:
+    response = api.post("/api/v1/runs", {"kind": "proof", "config": {"version": "adapter-1"}}, format="json")
+
+    assert response.status_code == 201
+    assert (Run.objects.get().preset, Run.objects.get().config) == ("", {"version": "adapter-1"})
+
+
 def test_post_runs_with_a_config_that_is_no_object_is_refused(api: APIClient) -> None:
     response = api.post("/api/v1/runs", {"kind": "adapter", "config": [1]}, format="json")
 

@@ -123,8 +123,12 @@ def test_proof_without_a_held_out_prompt_says_so(proven, tmp_path):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({}, "Say which adapter is meant"),
+        ({}, "version is missing"),
+        ({"version": ""}, "Say which adapter is meant"),
         ({"version": "adapter-1", "sweeps": 3}, "no setting 'sweeps'"),
+        ({"version": "adapter-1", "count": "many"}, "count must be a whole number, not 'many'"),
+        ({"version": "adapter-1", "count": True}, "count must be a whole number, not True"),
+        ({"version": "adapter-1", "guidances": ["a"]}, "guidances must be a list of numbers or null"),
         ({"version": "adapter-1", "per_prompt": 1}, "per_prompt is 1; a proof needs 2"),
         ({"version": "adapter-1", "guidances": [1.0]}, "A guidance of 1 or less"),
         ({"version": "adapter-1", "scales": [0.0]}, "scale lies above 0"),

@@ -209,7 +209,11 @@ def test_perform_study_makes_the_campaign_scores_it_and_is_not_made_twice(adapte
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"original": "original"}, "A study needs a slug"),
+        ({"original": "original"}, "slug is missing"),
+        ({"slug": "", "original": "original"}, "needs a slug and an original"),
+        ({"slug": "a", "original": "original", "gold_share": 0.9}, "gold_share lies between 0 and 0.5"),
+        ({"slug": "a", "original": "original", "access": "all"}, "access is one of: open, invited"),
+        ({"slug": "a", "original": "original", "allows_tie": 1}, "allows_tie must be true or false"),
         ({"slug": "a", "original": "original", "people": 3}, "no setting 'people'"),
         ({"slug": "a", "original": "nobody", "version": "adapter-1"}, "no generator 'nobody'"),
         ({"slug": "a", "original": "original", "version": "adapter-9"}, "no version 'adapter-9'"),

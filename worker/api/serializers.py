@@ -7,7 +7,9 @@ from rest_framework import serializers
 from annotations.models import Campaign
 from worker.models import ModelVersion, Run
 from worker.services.generation_runs import wish_of
+from worker.services.proof import ProofConfig, UnableToProve
 from worker.services.recipes import FieldRejected
+from worker.services.studies import StudyConfig, UnableToCreateStudy
 
 
 class RunRecord(serializers.ModelSerializer[Run]):
@@ -54,8 +56,9 @@ class RunWish(serializers.Serializer[Run]):
 
     The `config` of a generation: `generator`, a name; `per_prompt`; `prompts` (texts, or objects with `prompt` and
     `tags`) or `tag` where no campaign is named; and for a new generator `pipeline`, `adapter`, `adapter_scale`,
-    `negative_prompt`, `steps`, `guidance`, `scheduler`, `width`, `height` and `precision`. That of the other kinds has
-    what differs from the preset.
+    `negative_prompt`, `steps`, `guidance`, `scheduler`, `width`, `height` and `precision`. That of a proof: `version`,
+    an adapter's name, and what differs from the defaults. That of a study: `slug`, `original`, and `version` or
+    `adapted`, another generator's name. That of the other kinds has what differs from the preset.
     """
 
     kind = serializers.ChoiceField(Run.Kind.choices)
@@ -66,12 +69,20 @@ class RunWish(serializers.Serializer[Run]):
     config = serializers.DictField(default=dict)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs["kind"] != Run.Kind.GENERATION:
-            return attrs
         try:
-            wish_of(attrs["config"], attrs["campaign"])
+            match attrs["kind"]:
+                case Run.Kind.GENERATION:
+                    wish_of(attrs["config"], attrs["campaign"])
+                case Run.Kind.PROOF:
+                    ProofConfig.from_json(attrs["config"])
+                case Run.Kind.STUDY:
+                    StudyConfig.from_json(attrs["config"])
+                case _:
+                    return attrs
         except FieldRejected as error:
             raise serializers.ValidationError({error.field: error.reason}) from error
+        except (UnableToProve, UnableToCreateStudy) as error:
+            raise serializers.ValidationError({"config": str(error)}) from error
         return attrs | {"preset": ""}
 
 

@@ -1,7 +1,7 @@
 """The automatic proof of an adapter: four arms on held-out prompts and the same noise, measured; people come later."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from worker.services.execution import Reporter
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed
 from worker.services.proof_features import FeatureReport, describe_arms
 from worker.services.proof_sweep import Cell, sweep
+from worker.services.run_configs import read_config
 from worker.services.scoring import UnknownScorer, score_images, versions_in_use
 from worker.services.studies import prompts_for_study
 
@@ -57,6 +58,8 @@ class ProofConfig:
     """Prompts of the sweep at most, one image each."""
 
     def __post_init__(self) -> None:
+        if not self.version:
+            raise UnableToProve("Say which adapter is meant, such as adapter-3.")
         smallest = {"count": 2, "per_prompt": 2, "sweep_prompts": 2}
         for name, least in smallest.items():
             if getattr(self, name) < least:
@@ -71,14 +74,9 @@ class ProofConfig:
         """The settings of a run.
 
         Raises:
-            UnableToProve: one is unknown, missing or out of range.
+            UnableToProve: one is unknown, missing, of another type or out of range.
         """
-        known = {each.name for each in fields(cls)}
-        if unknown := sorted(wanted.keys() - known):
-            raise UnableToProve(f"A proof has no setting {unknown[0]!r}; it has: {', '.join(sorted(known))}.")
-        if not wanted.get("version"):
-            raise UnableToProve("Say which adapter is meant, such as adapter-3.")
-        return cls(**wanted)
+        return read_config(cls, wanted, UnableToProve)
 
 
 @dataclass(frozen=True)

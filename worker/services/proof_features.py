@@ -123,7 +123,7 @@ def _reference(tower: "Tower", name: str) -> "NDArray[np.float32]":
     generator = Generator.objects.filter(name=name).first()
     if generator is not None:
         images = Image.objects.filter(generator=generator, is_hidden=False).exclude(file="").order_by("sha256")
-        there: Sequence[Any] = images[:MOST_REFERENCE_IMAGES]
+        there: Sequence[Any] = list(images[:MOST_REFERENCE_IMAGES])
         pictures = (open_picture(image) for image in there)
     elif Path(name).is_dir():
         there = sorted(path for path in Path(name).rglob("*") if path.suffix.lower() in READABLE)
@@ -149,7 +149,7 @@ def _training_features(tower: "Tower", version: ModelVersion, original: Generato
     """Features of the images that the adapter's training looked at; None where they are not here."""
     names = (version.run.config.get("sources") if version.run else None) or [original.name]
     images = Image.objects.filter(generator__name__in=names, prompt__split=Split.TRAIN, is_hidden=False)
-    there = images.exclude(file="").order_by("sha256")[:MOST_TRAINING_IMAGES]
+    there = list(images.exclude(file="").order_by("sha256")[:MOST_TRAINING_IMAGES])
     if len(there) < 2:
         return None
     return tower.describe(_readable(there)).features

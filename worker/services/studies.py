@@ -1,7 +1,7 @@
 """The blind study: one generator against another on the same prompts, where it can be on the same noise."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,10 +18,11 @@ from worker.queries import version_by_name
 from worker.services.adapters import adapted_generator
 from worker.services.execution import Reporter
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed
+from worker.services.run_configs import read_config
 from worker.services.scoring import images_of, score_images, versions_in_use
 
 GOLD_SHARE = 0.1
-MOST_GOLD = 20
+MOST_GOLD, MOST_GOLD_SHARE = 20, 0.5
 
 
 class UnableToCreateStudy(ValueError):
@@ -159,22 +160,24 @@ class StudyConfig:
     gold_share: float = GOLD_SHARE
     access: str = Campaign.Access.OPEN
 
+    def __post_init__(self) -> None:
+        if not self.slug or not self.original:
+            raise UnableToCreateStudy("A study needs a slug and an original.")
+        if self.prompts < 1 or self.votes_per_task < 1:
+            raise UnableToCreateStudy("A study needs a prompt and a vote on it at least.")
+        if not 0 <= self.gold_share <= MOST_GOLD_SHARE:
+            raise UnableToCreateStudy(f"gold_share lies between 0 and {MOST_GOLD_SHARE}, not at {self.gold_share}.")
+        if self.access not in Campaign.Access:
+            raise UnableToCreateStudy(f"access is one of: {', '.join(Campaign.Access)}; not {self.access!r}.")
+
     @classmethod
     def from_json(cls, wanted: Mapping[str, Any]) -> Self:
         """The settings of a run.
 
         Raises:
-            UnableToCreateStudy: one is unknown, missing or out of range.
+            UnableToCreateStudy: one is unknown, missing, of another type or out of range.
         """
-        known = {each.name for each in fields(cls)}
-        if unknown := sorted(wanted.keys() - known):
-            raise UnableToCreateStudy(f"A study has no setting {unknown[0]!r}; it has: {', '.join(sorted(known))}.")
-        if missing := [name for name in ("slug", "original") if not wanted.get(name)]:
-            raise UnableToCreateStudy(f"A study needs a {missing[0]}.")
-        config = cls(**wanted)
-        if config.prompts < 1 or config.votes_per_task < 1:
-            raise UnableToCreateStudy("A study needs a prompt and a vote on it at least.")
-        return config
+        return read_config(cls, wanted, UnableToCreateStudy)
 
 
 def perform_study(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotations.models import Campaign, Image, Prompt, Split, Task
+from annotations.queries.demographic_shares import Credit, GroupShare, shares_by_group
 from hps_site.dashboard.queries.scorers import numbers, read_scores, scored_by, versions_in_use
 from scoring import head_to_head, metrics, power, slices
 from scoring.head_to_head import Majorities
@@ -74,6 +75,9 @@ class StudyReport:
     """Failure modes first, then the largest."""
     tags_left_out: int
     """Tags with fewer than ten decided votes."""
+    groups: list[GroupShare]
+    """The share of votes by demographic group, coarse on purpose; empty until the campaign is closed."""
+    is_closed: bool
     human_agreement: Estimate
     """Of two people on the same pair."""
     scorer_agreements: list[ScorerAgreement]
@@ -92,7 +96,7 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
         seed: of the intervals' resampling.
 
     Returns:
-        Shares with intervals resampled by prompt; the verdict is on the share of votes. At most seven SQL statements.
+        Shares with intervals resampled by prompt; the verdict is on the share of votes. At most eight SQL statements.
     """
     study = Study.objects.filter(campaign=campaign).select_related("original", "adapted", "version").first()
     if study is None:
@@ -117,6 +121,8 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
         prompts=len({choice.prompt for choice in judged}),
         tags=tags,
         tags_left_out=left_out,
+        groups=_by_group(campaign, judged, adapted),
+        is_closed=campaign.state == Campaign.State.CLOSED,
         human_agreement=human,
         scorer_agreements=agreements,
         findings=findings(_evidence(study, judged, scores, agreements, share, human), seed=seed),
@@ -142,6 +148,15 @@ def _by_tag(judged: Sequence[Choice], adapted: str, seed: int) -> tuple[list[Tag
         for part in cut
     ]
     return sorted(shares, key=lambda one: not one.is_failure_mode), len(used) - len(shares)
+
+
+def _by_group(campaign: Campaign, judged: Sequence[Choice], adapted: str) -> list[GroupShare]:
+    """The mean over people of their share of votes for the adapted generator, ties as half."""
+    credits = (
+        Credit(int(choice.annotator), 0.5 if choice.chosen is None else choice.generators[choice.chosen] == adapted)
+        for choice in judged
+    )
+    return shares_by_group(campaign, credits, name="share of votes, mean over people", key="study")
 
 
 def _agreement(

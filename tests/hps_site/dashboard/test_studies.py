@@ -1,11 +1,12 @@
 """What a blind study has shown."""
 
 import pytest
+from django.urls import reverse
 
-from annotations.models import Outcome
+from annotations.models import Campaign, Demographics, Outcome
 from hps_site.dashboard.queries.ballots import read_choices
 from hps_site.dashboard.queries.studies import study_report
-from tests.annotations.factories import make_annotators
+from tests.annotations.factories import make_annotators, make_user
 from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, make_version, study_world, task_of
 from worker.models import ModelVersion, Study
 
@@ -121,6 +122,36 @@ def test_study_report_of_an_adapter_hints_that_the_mark_was_not_learnt():
     ModelVersion.objects.update(metrics={"mark": {"after": {"non_preferred": gain}}})
 
     assert "mark not learnt" in [finding.name for finding in report_of(campaign).findings]
+
+
+def test_study_report_tells_large_groups_when_the_campaign_is_closed(client):
+    campaign = study_world(adapted_wins=0, original_wins=0, ties=0)
+    people = make_annotators(24)
+    Demographics.objects.bulk_create(
+        Demographics(annotator=person, gender="woman" if number < 12 else "man") for number, person in enumerate(people)
+    )
+    for _ in range(4):
+        task = task_of(campaign, ["original", "adapted"])
+        for number, person in enumerate(people):
+            cast(task, person, int(number < 12))
+    assert report_of(campaign).groups == []
+
+    Campaign.objects.filter(pk=campaign.pk).update(state=Campaign.State.CLOSED)
+    campaign.refresh_from_db()
+
+    [group] = report_of(campaign).groups
+    assert (group.question, group.label) == ("gender", "woman")
+    assert group.share.value == pytest.approx(1.0, abs=0.2)
+    client.force_login(make_user("boss", is_staff=True))
+    assert "Woman" in client.get(reverse("dashboard:campaign", args=["study"])).content.decode()
+
+
+def test_study_report_asks_the_database_a_few_times_whatever_the_size(django_assert_num_queries):
+    campaign = study_world(adapted_wins=5, original_wins=4, ties=3)
+    choices = read_choices([campaign])
+
+    with django_assert_num_queries(5):  # study, versions, tags, tasks, their images
+        study_report(campaign, choices)
 
 
 def test_study_report_of_two_generators_is_the_same_without_an_adapter():
