@@ -7,6 +7,10 @@ import PIL.Image
 import pytest
 import torch
 
+import scoring.backend  # noqa: F401  before diffusers
+
+import diffusers  # isort: skip
+
 from annotations.models import Image
 from annotations.queries.voting import visible_images
 from annotations.services.images import read_image
@@ -16,6 +20,7 @@ from tests.worker.tiny_pipelines import build_stable_diffusion
 from worker.generation import hub
 from worker.generation import pipeline as drawing
 from worker.generation.faults import Fault
+from worker.generation.patch_vae import PatchVAE
 from worker.generation.pipeline import Drawn
 from worker.models import Run
 from worker.services import generation
@@ -183,29 +188,39 @@ def test_generate_for_prompts_says_when_the_memory_was_too_small(db, tiny_diffus
     assert run.events.filter(text="Out of memory; 2 images at once from now on.").count() == 1
 
 
-def test_images_have_the_size_scheduler_and_scale_that_the_recipe_says(db, tiny_diffusion, adapter_folder, monkeypatch):
+def test_plain_diffusers_gives_the_same_image_from_model_adapter_and_negative_prompt(
+    db, tiny_diffusion, adapter_folder, monkeypatch
+):
     monkeypatch.setattr(generation, "adapter_folder", {"adapter-1": adapter_folder}.__getitem__)
     recipe = Recipe(
-        "tiny-diffusion", adapter="adapter-1", adapter_scale=0.5, scheduler="ddim", width=24, height=32, steps=2
+        "tiny-diffusion",
+        adapter="adapter-1",
+        adapter_scale=0.5,
+        negative_prompt="Weird image. ",
+        scheduler="ddim",
+        width=24,
+        height=32,
+        steps=2,
     )
     generator, prompt = make_recipe_generator(name="wide", recipe=recipe), make_prompt("a red circle")
 
     generate_for_prompts(generator=generator, prompts=[prompt], per_prompt=1)
 
     image = Image.objects.get()
-    plain = drawing.load_pipeline(tiny_diffusion)
-    drawing.use_scheduler(plain, "ddim")
-    (expected,) = drawing.generate(
-        plain,
-        ["a red circle"],
-        [drawing.seed_for("a red circle", 0)],
-        steps=2,
-        guidance=7.5,
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(
+        tiny_diffusion, vae=PatchVAE.from_pretrained(tiny_diffusion / "vae"), safety_checker=None
+    )
+    pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.load_lora_weights(str(adapter_folder), adapter_name="mine")
+    pipe.set_adapters(["mine"], [0.5])
+    expected = pipe(
+        "a red circle",
+        negative_prompt="Weird image. ",
+        num_inference_steps=2,
         width=24,
         height=32,
-        adapter_folder=adapter_folder,
-        adapter_scale=0.5,
-    )
+        generator=torch.Generator().manual_seed(image.seed),
+    ).images[0]
     assert (image.width, image.height, image.settings) == (24, 32, recipe.to_json())
     assert pixels(image).tolist() == np.asarray(expected).tolist()
 
