@@ -9,7 +9,18 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from worker.models import ImageScore, ModelVersion, Promotion, Rejection, Run, RunEvent, RunSample, Study
+from worker.models import (
+    ImageScore,
+    Label,
+    Labelling,
+    ModelVersion,
+    Promotion,
+    Rejection,
+    Run,
+    RunEvent,
+    RunSample,
+    Study,
+)
 from worker.queries import run_choices
 from worker.services.adapters import put_into_use
 from worker.services.recipes import UnableToGenerate
@@ -173,6 +184,27 @@ class ImageScoreAdmin(Facts):
     list_display = ["image", "version", "value"]
     list_filter = ["version"]
     list_select_related = ["image", "version"]
+    show_full_result_count = False
+
+
+@admin.register(Labelling)
+class LabellingAdmin(Facts):
+    list_display = ["__str__", "page", "scorer", "run", "is_synthetic", "created_at"]
+    list_filter = ["is_synthetic"]
+    list_select_related = ["scorer", "run"]
+    search_fields = ["public_id", "sha256"]
+
+    @admin.display(description=_("page"))
+    def page(self, labelling: Labelling) -> str:
+        address = reverse("dashboard:labelling", args=[labelling.public_id])
+        return format_html('<a href="{}">{}</a>', address, _now("images"))
+
+
+@admin.register(Label)
+class LabelAdmin(Facts):
+    list_display = ["image", "labelling", "kind", "source", "confidence", "struck_out_at", "struck_out_by"]
+    list_filter = ["kind", "source"]
+    list_select_related = ["image", "labelling", "struck_out_by"]
     show_full_result_count = False
 
 

@@ -4,8 +4,18 @@ import pytest
 from django.db.models.functions import Now
 
 from annotations.models import Image, Split
-from tests.annotations.factories import make_generator, make_image, make_prompt, make_user, picture_bytes
+from tests.annotations.factories import (
+    make_annotators,
+    make_campaign,
+    make_generator,
+    make_image,
+    make_prompt,
+    make_task,
+    make_user,
+    picture_bytes,
+)
 from tests.worker.generators import claimed_run, make_images, make_scorers, make_tiny_generator
+from tests.worker.worlds import vote_on
 from worker.adapter.config import LABELLING, AdapterConfig
 from worker.adapter.data import NotEnoughImages, make_examples
 from worker.generation.pipeline import load_pipeline
@@ -220,6 +230,17 @@ def test_perform_adapter_on_a_labelling_refuses_other_settings_for_labels(hps, r
     run, reporter = claimed_run(Run.Kind.ADAPTER, config)
 
     with pytest.raises(UnableToTrainAdapter, match="was made with its own alpha, sources: label anew to change that"):
+        perform_adapter(run, reporter, tmp_path)
+
+
+def test_perform_adapter_by_people_who_found_nothing_bad_says_what_to_do(rung, tmp_path):
+    images = make_images(4, make_tiny_generator())
+    task = make_task(campaign=make_campaign(tasks=0, images=4), images=images, prompt=images[0].prompt, votes=0)
+    for person in make_annotators(3):
+        vote_on(task, person, image=images[0])
+    run, reporter = claimed_run(Run.Kind.ADAPTER, TRAINING | {"labels_from": "people"})
+
+    with pytest.raises(UnableToTrainAdapter, match="label anew with rejected set to non_preferred"):
         perform_adapter(run, reporter, tmp_path)
 
 

@@ -289,6 +289,17 @@ def test_strike_out_keeps_an_image_out_and_restore_brings_it_back(voted, rung, b
     assert figures_of(labelling)["struck_out"] == 0
 
 
+def test_an_image_that_was_hidden_since_is_not_left(voted, rung):
+    labelling = labelled(labels_from="people", **ALL_KEPT)
+    before = figures_of(labelling)
+    image = voted["chosen"][0]
+
+    Image.objects.filter(pk=image.pk).update(is_hidden=True)
+
+    assert str(image.public_id) not in {one.image for one in left_of(labelling)}
+    assert figures_of(labelling) == before | {"preferred": 0}
+
+
 def test_strike_out_of_what_is_not_learnt_from_says_so(voted, rung, ben):
     label = labelled(labels_from="both").labels.filter(kind="rejected").first()
 

@@ -174,9 +174,14 @@ def _examples(plan: _Plan, labelling: Labelling) -> "ExampleSet":
 
     others = training_images(plan.regularisation).exclude(labels__labelling=labelling).order_by("public_id")
     captioned = [(str(public_id), text) for public_id, text in others.values_list("public_id", "prompt__text")]
+    left = left_of(labelling)
+    if plan.config.labels_from == "people" and all(image.label != "non_preferred" for image in left):
+        raise UnableToTrainAdapter(
+            "People found no set all bad, so nothing gets the mark: label anew with rejected set to non_preferred, or"
+            " with labels_from set to both."
+        )
     # How many non-preferred images there are for each preferred one was settled when they were labelled.
-    config = replace(plan.config, non_preferred_per_preferred=None)
-    return make_examples(left_of(labelling), captioned, config)
+    return make_examples(left, captioned, replace(plan.config, non_preferred_per_preferred=None))
 
 
 def _told(labels: dict[str, Any], examples: "ExampleSet") -> str:

@@ -253,8 +253,8 @@ def figures_of(labelling: Labelling) -> dict[str, Any]:
         "scorer": str(labelling.scorer) if labelling.scorer else None,
         "labels_from": labelling.settings["labels_from"],
         **labelling.counts,
-        **{kind: left[kind] for kind in Label.LEARNT},
-        **{kind: made[kind] for kind in Label.Kind.values if kind not in Label.LEARNT},
+        **{kind.value: left[kind] for kind in Label.LEARNT},
+        **{kind.value: made[kind] for kind in Label.Kind if kind not in Label.LEARNT},
         "struck_out": labelling.labels.filter(struck_out_at__isnull=False).count(),
     }
 

@@ -136,6 +136,14 @@ def test_strike_out_by_htmx_gives_the_image_and_the_counts_anew(staff):
     assert left_in(labelling) == Left(preferred=2, non_preferred=1, struck_out=1)
 
 
+def test_strike_out_of_the_last_one_of_a_kind_says_that_training_needs_both(staff):
+    labelling = make_labelling(1)
+
+    assert "needs images of both kinds" not in staff.get(page_of(labelling)).content.decode()
+    address = act(labelling, labelling.labels.get(kind="preferred"), "strike-out")
+    assert "needs images of both kinds" in staff.post(address, **HTMX).content.decode()
+
+
 def test_strike_out_needs_its_permission(reader):
     labelling = make_labelling()
     label = labelling.labels.get(kind="preferred", source="people")
