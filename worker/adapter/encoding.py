@@ -71,6 +71,7 @@ def live_text(pipeline: "StableDiffusionPipeline") -> Text:
     """Embeddings by the text encoder as it is at that moment; they carry gradients to its adapter."""
 
     def encode(captions: Sequence[str]) -> torch.Tensor:
+        embeddings: torch.Tensor
         embeddings, _none = pipeline.encode_prompt(
             list(captions), pipeline.device, 1, do_classifier_free_guidance=False
         )
