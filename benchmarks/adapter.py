@@ -78,14 +78,15 @@ class Measured:
 
 def main() -> None:
     options = parser(__doc__)
+    options.set_defaults(side=None)  # files as large as the model's images
     options.add_argument("--cases", nargs="+", default=["tiny", "quarter"], choices=["tiny", *SIZES])
     options.add_argument("--batch", type=int, default=4, help="images in a step, at once")
     options.add_argument("--steps", type=int, default=6, help="timed in each round, after one that warms up")
     wanted = options.parse_args()
     machine = prepare(wanted)
     for name in wanted.cases:
-        side = TINY_SIDE if name == "tiny" else SIZES[name]["side"]
-        files = jpeg_files((wanted.steps + 1) * wanted.batch, side)
+        own_side = TINY_SIDE if name == "tiny" else SIZES[name]["side"]
+        files = jpeg_files((wanted.steps + 1) * wanted.batch, wanted.side or own_side)
         with tempfile.TemporaryDirectory() as folder:
             base = tiny(Path(folder)) if name == "tiny" else random_pipeline(Path(folder) / "base", **SIZES[name])
             settings = {"batch_size": wanted.batch, "batch_pieces": 1, "resolution": None, "sample_every": 0}

@@ -64,6 +64,7 @@ def optimizer_tensors(model: "torch.nn.Module", optimizer: "torch.optim.Optimize
     """The trained parameters, the optimizer's memory of each, and the random generators' states, by name."""
     import torch  # slow import
 
+    places: set[int] = set()
     tensors: dict[str, torch.Tensor] = {"random.cpu": torch.get_rng_state()}
     for number in range(torch.cuda.device_count()):
         tensors[f"random.cuda.{number}"] = torch.cuda.get_rng_state(number)
@@ -72,7 +73,11 @@ def optimizer_tensors(model: "torch.nn.Module", optimizer: "torch.optim.Optimize
             continue
         tensors[f"parameter.{name}"] = parameter.detach()
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value)
+            memory = torch.as_tensor(value)
+            # bitsandbytes keeps one table for all parameters, and safetensors takes no tensor twice.
+            is_known = memory.numel() > 0 and memory.data_ptr() in places
+            places.add(memory.data_ptr())
+            tensors[f"optimizer.{key}.{name}"] = memory.clone() if is_known else memory
     return tensors
 
 
@@ -100,9 +105,12 @@ def restore(
             trained[rest].data.copy_(value)
         elif part == "optimizer":
             memory, _, name = rest.partition(".")
-            # AdamW keeps its count of steps on the CPU whatever the device of the parameter.
-            place = torch.device("cpu") if memory == "step" else trained[name].device
-            optimizer.state[trained[name]][memory] = value.to(place).clone()
+            # AdamW keeps its count of steps on the CPU whatever the device of the parameter; bitsandbytes as a number.
+            if memory == "step":
+                kept = value.cpu().clone() if value.is_floating_point() else int(value)
+            else:
+                kept = value.to(trained[name].device).clone()
+            optimizer.state[trained[name]][memory] = kept
 
 
 def _steps(folder: Path) -> list[Path]:

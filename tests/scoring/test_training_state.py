@@ -47,6 +47,26 @@ def test_restore_goes_on_as_if_it_had_never_stopped(tmp_path):
     assert [parameter.tolist() for parameter in model.parameters()] == weights
 
 
+def test_restore_gives_back_the_memory_of_an_optimizer_that_keeps_one_table_for_all(tmp_path):
+    """As bitsandbytes' in 8 bits: the same tensor in every parameter's memory, and the steps as plain numbers."""
+    model, optimizer = fresh()
+    table = torch.arange(256.0)
+    memory = {"step": 7, "state1": torch.ones(4, dtype=torch.uint8), "qmap1": table}
+    for parameter in model[1].parameters():
+        optimizer.state[parameter] = dict(memory)
+    tensors = training_state.optimizer_tensors(model, optimizer)
+    training_state.write(tmp_path, step=7, tensors=tensors, record={})
+    model, optimizer = fresh()
+
+    training_state.restore(model, optimizer, training_state.latest(tmp_path).tensors)
+
+    for parameter in model[1].parameters():
+        restored = optimizer.state[parameter]
+        assert (restored["step"], type(restored["step"])) == (7, int)
+        assert torch.equal(restored["qmap1"], table)
+        assert torch.equal(restored["state1"], memory["state1"])
+
+
 def test_restore_rejects_the_state_of_another_model():
     model, optimizer = fresh()
     tensors = training_state.optimizer_tensors(clip(), torch.optim.AdamW(clip().parameters()))

@@ -1,7 +1,8 @@
 """Every image and caption through the frozen parts of the model once: latents and text embeddings, kept on disk."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,7 @@ from worker.adapter.data import Example, ExampleSet
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-CHUNK = 64
-"""Images or captions encoded at once."""
+CAPTIONS_AT_ONCE = 64
 
 OpenImage = Callable[[str], Image.Image]
 """Gives the image of a key."""
@@ -52,17 +52,17 @@ def encode_images(
         (examples, channels, height, width), scaled as the UNet expects; training examples first.
     """
     everything = (*examples.training, *examples.evaluation)
-    encode = partial(_latents, pipeline, everything, config, open_image)
-    return _kept(path, len(everything), pipeline.unet.dtype, encode, partial(tell, "encoding images"), processes)
+    at_once = config.batch_size // config.batch_pieces  # as many as fit beside each other in training
+    chunks = _Chunks(len(everything), at_once, partial(_latents, pipeline, everything, config, open_image))
+    return _kept(path, chunks, pipeline.unet.dtype, partial(tell, "encoding images"), processes)
 
 
 def kept_text(
     pipeline: "StableDiffusionPipeline", captions: Sequence[str], path: Path, tell: Tell, processes: Processes
 ) -> Text:
     """The embeddings of these captions by a text encoder that stays as it is; kept as `encode_images` does (31 GB)."""
-    encode = partial(_embeddings, pipeline, captions)
-    told = partial(tell, "encoding captions")
-    embeddings = _kept(path, len(captions), pipeline.unet.dtype, encode, told, processes)
+    chunks = _Chunks(len(captions), CAPTIONS_AT_ONCE, partial(_embeddings, pipeline, captions))
+    embeddings = _kept(path, chunks, pipeline.unet.dtype, partial(tell, "encoding captions"), processes)
     places = {caption: place for place, caption in enumerate(captions)}
     return lambda wanted: embeddings[[places[caption] for caption in wanted]]
 
@@ -71,6 +71,7 @@ def live_text(pipeline: "StableDiffusionPipeline") -> Text:
     """Embeddings by the text encoder as it is at that moment; they carry gradients to its adapter."""
 
     def encode(captions: Sequence[str]) -> torch.Tensor:
+        embeddings: torch.Tensor
         embeddings, _none = pipeline.encode_prompt(
             list(captions), pipeline.device, 1, do_classifier_free_guidance=False
         )
@@ -111,13 +112,13 @@ def _latents(
     examples: Sequence[Example],
     config: AdapterConfig,
     open_image: OpenImage,
-    start: int,
+    rows: range,
 ) -> torch.Tensor:
     side = config.resolution or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     vae: Any = pipeline.vae
     squares = [
-        training_square(open_image(example.image), side, np.random.default_rng((config.seed, start + place)))
-        for place, example in enumerate(examples[start : start + CHUNK])
+        training_square(open_image(examples[row].image), side, np.random.default_rng((config.seed, row)))
+        for row in rows
     ]
     pixels = torch.from_numpy(np.stack(squares)).to(pipeline.device, vae.dtype)
     with torch.no_grad():
@@ -125,24 +126,28 @@ def _latents(
     return latents
 
 
-def _embeddings(pipeline: "StableDiffusionPipeline", captions: Sequence[str], start: int) -> torch.Tensor:
+def _embeddings(pipeline: "StableDiffusionPipeline", captions: Sequence[str], rows: range) -> torch.Tensor:
     with torch.no_grad():
-        return live_text(pipeline)(captions[start : start + CHUNK])
+        return live_text(pipeline)(captions[rows.start : rows.stop])
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Rows to be encoded, some at once."""
+
+    rows: int
+    at_once: int
+    encode: Callable[[range], torch.Tensor]
+
+    def __iter__(self) -> Iterator[range]:
+        for start in range(0, self.rows, self.at_once):
+            yield range(start, min(start + self.at_once, self.rows))
 
 
 def _kept(
-    path: Path,
-    rows: int,
-    dtype: torch.dtype,
-    encode: Callable[[int], torch.Tensor],
-    tell: Callable[[int, int], None],
-    processes: Processes,
+    path: Path, chunks: _Chunks, dtype: torch.dtype, tell: Callable[[int, int], None], processes: Processes
 ) -> torch.Tensor:
-    """All rows as one tensor mapped from a file, which is written first where it is not there.
-
-    Args:
-        encode: gives the rows from one on, `CHUNK` of them or those that are left.
-    """
+    """All rows as one tensor mapped from a file, which is written first where it is not there."""
     shape_path = path.with_suffix(".shape")
     if not processes.agree(first=path.exists()):
         unfinished = path.with_suffix(".unfinished")
@@ -151,14 +156,13 @@ def _kept(
             unfinished.touch()
         processes.wait()
         with unfinished.open("r+b") as file:
-            for start in processes.share(range(0, rows, CHUNK)):
-                chunk = encode(start)
-                shape = chunk.shape[1:]
-                content = chunk.to("cpu", dtype).contiguous().view(torch.uint8).numpy().tobytes()
-                file.seek(start * shape.numel() * dtype.itemsize)
-                file.write(content)
+            for rows in processes.share(list(chunks)):
+                encoded = chunks.encode(rows).to("cpu", dtype).contiguous()
+                shape = encoded.shape[1:]
+                file.seek(rows.start * shape.numel() * dtype.itemsize)
+                file.write(encoded.view(torch.uint8).numpy().tobytes())
                 if processes.is_first:
-                    tell(min(start + CHUNK, rows), rows)
+                    tell(rows.stop, chunks.rows)
             file.flush()
             os.fsync(file.fileno())
         processes.wait()
@@ -167,5 +171,5 @@ def _kept(
             unfinished.rename(path)
         processes.wait()
     row_shape = [int(length) for length in shape_path.read_text().split()]
-    size = rows * int(np.prod(row_shape))
-    return torch.from_file(str(path), shared=False, size=size, dtype=dtype).view(rows, *row_shape)
+    size = chunks.rows * int(np.prod(row_shape))
+    return torch.from_file(str(path), shared=False, size=size, dtype=dtype).view(chunks.rows, *row_shape)
