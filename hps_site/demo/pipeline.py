@@ -23,6 +23,8 @@ Kind, Family = Run.Kind, ModelVersion.Family
 
 PEOPLE = 12
 PANEL_SEED = 7
+AT_ONCE = 2
+"""Simulated people who vote at the same moment: while one waits for the database, the other thinks."""
 
 ORIGINAL = "toy diffusion"
 STUDY_SLUG = "toy-study"
@@ -67,7 +69,7 @@ def run_demo(ledger: Ledger, size: Size = Size()) -> str:
     with ledger.step("Draw the toy world"):
         campaign = world.draw_campaign(prompts=size.prompts)
     with ledger.step("Simulated annotators vote"):
-        voters.vote_until_done(campaign=campaign, panel=simulator.panel(PEOPLE, PANEL_SEED))
+        voters.vote_until_done(campaign=campaign, panel=simulator.panel(PEOPLE, PANEL_SEED), at_once=AT_ONCE)
     with ledger.step("Retrain the classifier in the worker"):
         train(Kind.CLASSIFIER, Family.HPS, campaign=campaign)
     with ledger.step("Train the aesthetic head in the worker"):
@@ -94,7 +96,7 @@ def run_demo(ledger: Ledger, size: Size = Size()) -> str:
         study = open_study(original, adapter, size)
         run_once(Kind.SCORING, campaign=study.campaign, config={"versions": versions_in_use()})
     with ledger.step("Simulated annotators vote in the study"):
-        voters.vote_until_done(campaign=study.campaign, panel=simulator.panel(PEOPLE, PANEL_SEED + 1))
+        voters.vote_until_done(campaign=study.campaign, panel=simulator.panel(PEOPLE, PANEL_SEED + 1), at_once=AT_ONCE)
     return final_table(choices_campaign=campaign, study_campaign=study.campaign)
 
 

@@ -1,8 +1,10 @@
 """Simulated annotators at work: they claim and vote through the same services as a browser."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from django.db import connection
 from tqdm import tqdm
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Slot
@@ -29,25 +31,40 @@ class TrueQualities:
         return [self._known[image_id, caption] for image_id in order]
 
 
-def vote_until_done(*, campaign: Campaign, panel: list[SimulatedAnnotator]) -> int:
+def vote_until_done(*, campaign: Campaign, panel: list[SimulatedAnnotator], at_once: int = 1) -> int:
     """Let everyone in turn claim and vote until nothing is left for anyone; gives the number of votes.
 
     Nobody comes where no vote is wanted any more: they would be given tasks with a known answer.
+
+    Args:
+        at_once: so many people vote at the same moment, each group of them in a thread and with a connection of its own.
     """
     wanted = campaign.slots.exclude(state=Slot.State.DONE).count()
     if not wanted:
         return 0
     people = open_annotators([person.name for person in panel])
     qualities = TrueQualities()
-    at_work = [(person, people[person.name]) for person in panel]
-    votes = 0
     with tqdm(total=wanted, desc="simulated votes", unit="vote") as bar:
-        while at_work:
-            counts = [_vote_on_claims(campaign, person, annotator, qualities) for person, annotator in at_work]
-            at_work = [pair for pair, count in zip(at_work, counts, strict=True) if count]
-            votes += sum(counts)
-            bar.update(sum(counts))
-    return votes
+
+        def work(panel: list[SimulatedAnnotator]) -> int:
+            votes = 0
+            while panel:
+                counts = [_vote_on_claims(campaign, person, people[person.name], qualities) for person in panel]
+                panel = [person for person, count in zip(panel, counts, strict=True) if count]
+                votes += sum(counts)
+                bar.update(sum(counts))
+            return votes
+
+        def work_apart(panel: list[SimulatedAnnotator]) -> int:
+            try:
+                return work(panel)
+            finally:
+                connection.close()
+
+        if at_once == 1:
+            return work(panel)
+        with ThreadPoolExecutor(at_once) as threads:
+            return sum(threads.map(work_apart, (panel[start::at_once] for start in range(at_once))))
 
 
 def _vote_on_claims(

@@ -46,3 +46,14 @@ def test_answers_that_name_no_image_are_recorded_as_such():
     voters.vote_until_done(campaign=campaign, panel=[SimulatedAnnotator(name="A", all_bad_below=1000.0)])
 
     assert set(Vote.objects.values_list("outcome", "image")) == {("all_bad", None)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_people_who_vote_at_the_same_moment_fill_every_slot_once():
+    campaign = world.draw_campaign(prompts=4)
+    people = [SimulatedAnnotator(name=name, seed=seed) for seed, name in enumerate("ABCDEF")]
+
+    votes = voters.vote_until_done(campaign=campaign, panel=people, at_once=3)
+
+    assert votes == Vote.objects.count() == 4 * world.VOTES_PER_TASK
+    assert max(Counter(Vote.objects.values_list("task", "annotator")).values()) == 1
