@@ -37,7 +37,7 @@ def vote_until_done(*, campaign: Campaign, panel: list[SimulatedAnnotator], at_o
     Nobody comes where no vote is wanted any more: they would be given tasks with a known answer.
 
     Args:
-        at_once: so many people vote at the same moment, each group of them in a thread and with a connection of its own.
+        at_once: so many people vote at the same moment, each in a thread and with a connection of its own.
     """
     wanted = campaign.slots.exclude(state=Slot.State.DONE).count()
     if not wanted:
