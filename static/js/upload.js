@@ -56,14 +56,15 @@ export class Upload {
 
   async #sendPart(number) {
     const { part_size: size, parts, address } = this.upload;
-    const body = await this.blob.slice(number * size, (number + 1) * size).arrayBuffer();
-    const sha256 = hex(await crypto.subtle.digest("SHA-256", body));
+    // Sent as a piece of the file, which the browser reads as it sends; its bytes are held only while they are hashed.
+    const body = this.blob.slice(number * size, (number + 1) * size);
+    const sha256 = hex(await crypto.subtle.digest("SHA-256", await body.arrayBuffer()));
     // Parts that are there are compared, so that a file that has changed is never mixed with what it was.
     if (parts[number] && parts[number] !== sha256) throw new UploadRefused("part_differs", "");
     if (!parts[number]) {
       await this.#ask(`${address}${number}/`, { method: "PUT", body, headers: { "X-Part-SHA256": sha256 } });
     }
-    this.#done += body.byteLength;
+    this.#done += body.size;
     this.onProgress(this.#done, this.blob.size);
   }
 
