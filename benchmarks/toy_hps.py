@@ -70,6 +70,7 @@ def main() -> None:
     started, cpu = time.time(), time.process_time()
     world = made(wanted.seed, wanted.choices)
     settings = {"learning_rate": wanted.rate, "epochs": wanted.epochs, "choices_per_batch": wanted.batch}
+    settings["evaluate_every"] = wanted.looks
     blocks = {"image_blocks": wanted.blocks[0], "text_blocks": wanted.blocks[1]}
     config = ClassifierConfig.from_json({"preset": "tiny", "readers": 1, "seed": wanted.seed} | settings | blocks)
     with tempfile.TemporaryDirectory() as folder:
@@ -142,6 +143,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate at the top of the cosine")
     parser.add_argument("--batch", type=int, default=32, help="choices a step")
+    parser.add_argument("--looks", type=int, default=0, help="steps between looks at prompts held back; 0: none")
     parser.add_argument("--json", action="store_true", dest="is_json")
     return parser.parse_args()
 

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
@@ -15,6 +15,9 @@ from annotations.models import Annotator, Campaign, Candidate, Outcome, Slot, Ta
 from scoring import agreement
 from scoring.metrics import CONFIDENCE, Estimate
 from scoring.preferences import Choice
+
+# Votes fetched from the database at once.
+CHUNK = 5000
 
 
 class NothingToReport(Exception):
@@ -124,6 +127,11 @@ def campaigns_to_report(slug: str = "") -> list[Campaign]:
 
 def read_ballots(campaigns: Sequence[Campaign]) -> list[Ballot]:
     """Every counted vote of the campaigns in the order of the votes; two SQL statements."""
+    return list(each_ballot(campaigns))
+
+
+def each_ballot(campaigns: Sequence[Campaign]) -> Iterator[Ballot]:
+    """The same one at a time, for what doesn't keep them: a million votes as a list would take a gigabyte."""
     generators = dict(
         Candidate.objects.filter(task__campaign__in=campaigns, image__generator__isnull=False)
         .order_by()
@@ -145,8 +153,8 @@ def read_ballots(campaigns: Sequence[Campaign]) -> list[Ballot]:
             TruncDate("created_at"),
         )
     )
-    return [
-        Ballot(
+    for prompt, split, annotator, outcome, image, order, shown_ms, day in rows.iterator(CHUNK):
+        yield Ballot(
             choice=Choice(
                 prompt=str(prompt),
                 images=tuple(map(str, order)),
@@ -159,8 +167,6 @@ def read_ballots(campaigns: Sequence[Campaign]) -> list[Ballot]:
             shown_ms=shown_ms,
             day=day,
         )
-        for prompt, split, annotator, outcome, image, order, shown_ms, day in rows
-    ]
 
 
 def read_choices(campaigns: Sequence[Campaign]) -> list[Choice]:

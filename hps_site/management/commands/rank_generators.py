@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, campaign: str, is_json: bool, **_options: Any) -> None:
         try:
             campaigns = ballots.campaigns_to_report(campaign)
-            ranking = rankings.ranking(ballots.read_choices(campaigns))
+            ranking = rankings.ranking(ballot.choice for ballot in ballots.each_ballot(campaigns))
         except (ballots.NothingToReport, rankings.UnableToRank) as error:
             raise CommandError(str(error)) from error
         if is_json:
