@@ -118,7 +118,7 @@ class GenerationForm(forms.Form):
 
     def clean_prompts_file(self) -> list[Any]:
         """The prompts in the file, as a run's config has them."""
-        file = cast("UploadedFile | None", self.cleaned_data["prompts_file"])
+        file = cast("UploadedFile[bytes] | None", self.cleaned_data["prompts_file"])
         if file is None:
             return []
         if (file.size or 0) > MAX_FILE_BYTES:

@@ -85,19 +85,20 @@ def raw_rows(name: str, file: BinaryIO) -> Iterator[RawRow]:
 
 
 def csv_rows(name: str, file: BinaryIO) -> Iterator[RawRow]:
-    reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
     number = 0
     try:
-        heading = [column.strip() for column in next(reader, [])]
-        check_heading(name, heading)
-        for values in reader:
-            if not values:
-                continue
-            number += 1
-            problem = ""
-            if len(values) != len(heading):
-                problem = f"it has {len(values)} columns; the heading has {len(heading)}"
-            yield RawRow(number, dict(zip(heading, values, strict=False)), problem)
+        with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, strict=True)
+            heading = [column.strip() for column in next(reader, [])]
+            check_heading(name, heading)
+            for values in reader:
+                if not values:
+                    continue
+                number += 1
+                problem = ""
+                if len(values) != len(heading):
+                    problem = f"it has {len(values)} columns; the heading has {len(heading)}"
+                yield RawRow(number, dict(zip(heading, values, strict=False)), problem)
     except UnicodeDecodeError as error:
         raise UnableToImport(f"{name} is not UTF-8 text, from row {number + 1} on.") from error
     except csv.Error as error:

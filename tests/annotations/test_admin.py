@@ -334,6 +334,18 @@ def test_images_are_hidden_and_shown_again(admin: Client) -> None:
     assert list(Image.objects.filter(is_hidden=True)) == [images[1]]
 
 
+def test_an_image_that_the_machine_hid_says_why_until_somebody_shows_it_again(admin: Client) -> None:
+    hidden = {"is_hidden": True, "hidden_reason": Image.HiddenReason.UNSAFE}
+    one, other = make_image(**hidden), make_image(**hidden)
+
+    assert "blocked by a safety checker" in admin.get(list_url(Image)).content.decode()
+    assert "blocked by a safety checker" in admin.get(change_url(one)).content.decode()
+    assert act(admin, Image, "show", one) == ["1 image changed."]
+    assert admin.post(change_url(other), {}).status_code == 302  # the tick at "hidden" taken away
+
+    assert set(Image.objects.values_list("is_hidden", "hidden_reason")) == {(False, "")}
+
+
 def test_image_list_shows_a_stamp_of_each(admin: Client) -> None:
     image = make_image()
 

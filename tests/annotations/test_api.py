@@ -486,6 +486,15 @@ def test_list_of_images_tells_staff_where_they_come_from(cleo: Client) -> None:
     )  # fmt: skip
 
 
+def test_list_of_images_tells_staff_why_some_are_hidden(cleo: Client) -> None:
+    make_image(has_file=False)
+    hidden = make_image(has_file=False, is_hidden=True, hidden_reason="broken")
+
+    [row] = cleo.get("/api/v1/images?hidden_reason=broken").json()["results"]
+
+    assert (row["id"], row["is_hidden"], row["hidden_reason"]) == (str(hidden.public_id), True, "broken")
+
+
 def test_list_of_prompts_finds_words_and_tags(cleo: Client) -> None:
     make_prompt("a red cube", tags=["shape"])
     make_prompt("a blue bird", tags=["animal"])

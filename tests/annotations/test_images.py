@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from annotations.models import Generator, Image, Prompt, Split
@@ -26,7 +26,7 @@ from annotations.services.images import (
     store_file,
     store_images,
 )
-from tests.annotations.factories import make_generator, make_prompt, picture_bytes
+from tests.annotations.factories import make_generator, make_image, make_prompt, picture_bytes
 from tests.annotations.hostile_files import encoded, hostile_files, png, png_chunk
 
 CANARY = b"<script>canary()</script>"
@@ -391,3 +391,21 @@ def test_get_or_create_generator_gives_settings_to_new_ones_only() -> None:
 
     assert again == new
     assert list(Generator.objects.values_list("name", "settings", "is_synthetic")) == [("painter", {"steps": 50}, True)]
+
+
+@pytest.mark.django_db
+def test_store_images_hides_what_comes_with_a_reason() -> None:
+    prompt = make_prompt()
+    items = [ImageItem(picture_bytes(), prompt, hidden_reason=reason) for reason in ("", Image.HiddenReason.BLURRED)]
+
+    stored = store_images(items=items)
+
+    assert [(image.is_hidden, image.hidden_reason) for image in stored] == [(False, ""), (True, "blurred")]
+
+
+@pytest.mark.django_db
+def test_an_image_that_is_shown_has_no_reason_to_be_hidden() -> None:
+    image = make_image(has_file=False, is_hidden=True, hidden_reason=Image.HiddenReason.BLANK)
+
+    with pytest.raises(IntegrityError, match="image_hidden_reason_if_hidden"):
+        Image.objects.filter(pk=image.pk).update(is_hidden=False)

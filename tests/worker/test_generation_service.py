@@ -7,14 +7,20 @@ import PIL.Image
 import pytest
 import torch
 
+import scoring.backend  # noqa: F401  before diffusers
+
+import diffusers  # isort: skip
+
 from annotations.models import Image
 from annotations.queries.voting import visible_images
 from annotations.services.images import read_image
 from tests.annotations.factories import make_prompt
 from tests.worker.generators import claimed_run, make_tiny_generator
+from tests.worker.tiny_pipelines import build_stable_diffusion
 from worker.generation import hub
 from worker.generation import pipeline as drawing
 from worker.generation.faults import Fault
+from worker.generation.patch_vae import PatchVAE
 from worker.generation.pipeline import Drawn
 from worker.models import Run
 from worker.services import generation
@@ -132,6 +138,16 @@ def test_generate_for_prompts_stores_faulty_images_hidden_with_the_reason(db, ti
     assert visible_images().count() == 1
 
 
+def test_generate_for_prompts_hides_what_the_pipelines_safety_checker_blocks(db, tmp_path):
+    build_stable_diffusion(tmp_path / "strict", blocks=True)
+    generator = make_tiny_generator(pipeline=str(tmp_path / "strict"))
+
+    generated = generate_for_prompts(generator=generator, prompts=[make_prompt()], per_prompt=2)
+
+    assert generated == Generated(made=2, kept=0, hidden=2, faults={"unsafe": 2})
+    assert visible_images().count() == 0
+
+
 def test_generate_for_prompts_makes_equal_faulty_images_only_once(db, tiny_diffusion, monkeypatch):
     black = Drawn(PIL.Image.new("RGB", (16, 16)), Fault.UNSAFE)
     monkeypatch.setattr(drawing, "draw", lambda _pipeline, prompts, *_arguments, **_options: [[black] * len(prompts)])
@@ -172,29 +188,39 @@ def test_generate_for_prompts_says_when_the_memory_was_too_small(db, tiny_diffus
     assert run.events.filter(text="Out of memory; 2 images at once from now on.").count() == 1
 
 
-def test_images_have_the_size_scheduler_and_scale_that_the_recipe_says(db, tiny_diffusion, adapter_folder, monkeypatch):
+def test_plain_diffusers_gives_the_same_image_from_model_adapter_and_negative_prompt(
+    db, tiny_diffusion, adapter_folder, monkeypatch
+):
     monkeypatch.setattr(generation, "adapter_folder", {"adapter-1": adapter_folder}.__getitem__)
     recipe = Recipe(
-        "tiny-diffusion", adapter="adapter-1", adapter_scale=0.5, scheduler="ddim", width=24, height=32, steps=2
+        "tiny-diffusion",
+        adapter="adapter-1",
+        adapter_scale=0.5,
+        negative_prompt="Weird image. ",
+        scheduler="ddim",
+        width=24,
+        height=32,
+        steps=2,
     )
     generator, prompt = make_recipe_generator(name="wide", recipe=recipe), make_prompt("a red circle")
 
     generate_for_prompts(generator=generator, prompts=[prompt], per_prompt=1)
 
     image = Image.objects.get()
-    plain = drawing.load_pipeline(tiny_diffusion)
-    drawing.use_scheduler(plain, "ddim")
-    (expected,) = drawing.generate(
-        plain,
-        ["a red circle"],
-        [drawing.seed_for("a red circle", 0)],
-        steps=2,
-        guidance=7.5,
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(
+        tiny_diffusion, vae=PatchVAE.from_pretrained(tiny_diffusion / "vae"), safety_checker=None
+    )
+    pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.load_lora_weights(str(adapter_folder), adapter_name="mine")
+    pipe.set_adapters(["mine"], [0.5])
+    expected = pipe(
+        "a red circle",
+        negative_prompt="Weird image. ",
+        num_inference_steps=2,
         width=24,
         height=32,
-        adapter_folder=adapter_folder,
-        adapter_scale=0.5,
-    )
+        generator=torch.Generator().manual_seed(image.seed),
+    ).images[0]
     assert (image.width, image.height, image.settings) == (24, 32, recipe.to_json())
     assert pixels(image).tolist() == np.asarray(expected).tolist()
 

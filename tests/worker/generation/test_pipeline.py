@@ -10,7 +10,7 @@ import pytest
 from diffusers import StableDiffusionPipeline
 
 from worker.generation.patch_vae import PatchVAE
-from worker.generation.pipeline import PipelineRejected, generate, load_pipeline, seed_for
+from worker.generation.pipeline import PipelineRejected, generate, load_pipeline, seed_for, use_scheduler
 
 PROMPTS = ["a red circle", "a blue circle", "a red circle"]
 SEEDS = [seed_for("a red circle", 0), seed_for("a blue circle", 0), seed_for("a red circle", 1)]
@@ -54,6 +54,15 @@ def test_load_pipeline_never_reads_pickled_weights(diffusion_folder: Path, tmp_p
 
     with pytest.raises(PipelineRejected):
         load_pipeline(folder)
+
+
+def test_another_scheduler_predicts_what_the_model_was_trained_to(diffusion_folder: Path) -> None:
+    pipeline = load_pipeline(diffusion_folder)
+
+    use_scheduler(pipeline, "dpm++-2m-karras")
+
+    config = pipeline.scheduler.config
+    assert (config.prediction_type, config.use_karras_sigmas) == ("v_prediction", True)
 
 
 def test_generate_gives_the_same_images_again(pipeline: StableDiffusionPipeline) -> None:
