@@ -76,7 +76,7 @@ class FunctionScorer:
 def _file_of(function: ScoreFunction) -> bytes | None:
     """Read now: by the time that somebody asks, the file may be another than the one that runs."""
     try:
-        return Path(inspect.getfile(function)).read_bytes()  # type: ignore[arg-type]
+        return Path(inspect.getfile(function)).read_bytes()
     except (OSError, TypeError):
         return None
 

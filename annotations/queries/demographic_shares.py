@@ -160,14 +160,12 @@ def _within(share: float) -> float:
 
 
 def _labels(question: str) -> list[tuple[str, str]]:
-    return [(str(answer), str(label)) for answer, label in _field(question).flatchoices if answer]
+    field = Demographics._meta.get_field(question)
+    assert isinstance(field, CharField)
+    return [(str(answer), str(label)) for answer, label in field.flatchoices if answer]
 
 
 def _title(question: str) -> str:
-    return str(_field(question).verbose_name)
-
-
-def _field(question: str) -> CharField:
     field = Demographics._meta.get_field(question)
     assert isinstance(field, CharField)
-    return field
+    return str(field.verbose_name)
