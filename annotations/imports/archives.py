@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
+from annotations.imports.containers import BROKEN
 from annotations.imports.records import UnableToImport, shown
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -51,7 +52,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                 if number > MAX_ENTRIES:
                     raise UnableToImport(f"{archive.name} holds more than {MAX_ENTRIES:,} files.")
                 limit -= write_entry(entry, folder, limit, archive.name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (*BROKEN, RuntimeError, OSError) as error:  # a password is a RuntimeError
         raise UnableToImport(f"{archive.name} cannot be unpacked: {str(error) or 'it is damaged'}.") from error
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder

@@ -151,3 +151,15 @@ def test_unpack_refuses_what_is_damaged(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"no archive at all")
         with pytest.raises(UnableToImport, match=f"{name} cannot be unpacked"):
             unpack(tmp_path / name, tmp_path / f"out-{name}")
+
+
+def test_unpack_refuses_a_zip_with_a_damaged_file(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.json", "[]" * 500)
+    content = bytearray(archive.read_bytes())
+    content[30 + len("a.json")] = 0xFF  # the first byte behind the header of the file: no block begins so
+    archive.write_bytes(content)
+
+    with pytest.raises(UnableToImport, match=r"a\.zip cannot be unpacked: Error -3 while decompressing data"):
+        unpack(archive, tmp_path / "out")
