@@ -15,7 +15,7 @@ from scoring.metrics import Estimate, Verdict
 from scoring.preferences import Choice
 from scoring.reward_hacking import Arms, Evidence, Finding, findings
 from worker.models import ModelVersion, Study
-from worker.queries import mark_gains_of
+from worker.queries import latest_proof, mark_gains_of
 
 EXAMPLES = 6
 
@@ -83,6 +83,7 @@ class StudyReport:
     scorer_agreements: list[ScorerAgreement]
     """Of the scorers in use with people, on those of the same pairs that they have scored."""
     findings: list[Finding]
+    """Warnings, then hints, from these pairs and from the adapter's latest automatic proof."""
     examples: list[Example]
     """Drawn at random, not picked: the first by the tasks' random ids."""
 
@@ -96,7 +97,7 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
         seed: of the intervals' resampling.
 
     Returns:
-        Shares with intervals resampled by prompt; the verdict is on the share of votes. At most eight SQL statements.
+        Shares with intervals resampled by prompt; the verdict is on the share of votes. At most nine SQL statements.
     """
     study = Study.objects.filter(campaign=campaign).select_related("original", "adapted", "version").first()
     if study is None:
@@ -125,7 +126,9 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
         is_closed=campaign.state == Campaign.State.CLOSED,
         human_agreement=human,
         scorer_agreements=agreements,
-        findings=findings(_evidence(study, judged, scores, agreements, share, human), seed=seed),
+        findings=_with_those_of_the_proof(
+            study, findings(_evidence(study, judged, scores, agreements, share, human), seed=seed)
+        ),
         examples=_examples(study, choices),
     )
 
@@ -189,6 +192,16 @@ def _evidence(
         hps_agreement=hps.agreement if hps else None,
         human_agreement=human,
     )
+
+
+def _with_those_of_the_proof(study: Study, found: list[Finding]) -> list[Finding]:
+    """What the adapter's latest proof has found too, where four arms and the training's images were looked at."""
+    proof = latest_proof(study.version) if study.version else None
+    if proof is None:
+        return found
+    named = {finding.name for finding in found}
+    more = [Finding(**record) for record in proof.metrics["findings"] if record["name"] not in named]
+    return sorted([*found, *more], key=lambda finding: finding.is_hint)
 
 
 def _arms(judged: Sequence[Choice], adapted: str, scores: Mapping[str, float]) -> Arms:

@@ -2,13 +2,14 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from annotations.models import Campaign, Demographics, Outcome
 from hps_site.dashboard.queries.ballots import read_choices
 from hps_site.dashboard.queries.studies import study_report
 from tests.annotations.factories import make_annotators, make_user
 from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, make_version, study_world, task_of
-from worker.models import ModelVersion, Study
+from worker.models import ModelVersion, Run, Study
 
 pytestmark = pytest.mark.django_db
 
@@ -124,6 +125,18 @@ def test_study_report_of_an_adapter_hints_that_the_mark_was_not_learnt():
     assert "mark not learnt" in [finding.name for finding in report_of(campaign).findings]
 
 
+def test_study_report_names_what_the_proof_of_the_adapter_has_found():
+    campaign = study_world(adapted_wins=3, original_wins=3, ties=0)
+    found = [
+        {"name": "diversity lost", "text": "Collapse.", "is_hint": False},
+        {"name": "mark too aggressive", "text": "Too aggressive.", "is_hint": True},
+    ]
+    proof = {"kind": "proof", "state": "succeeded", "config": {"version": "adapter-1"}, "metrics": {"findings": found}}
+    Run.objects.create(**proof, finished_at=timezone.now())
+
+    assert [finding.to_record() for finding in report_of(campaign).findings] == found
+
+
 def test_study_report_tells_large_groups_when_the_campaign_is_closed(client):
     campaign = study_world(adapted_wins=0, original_wins=0, ties=0)
     people = make_annotators(24)
@@ -150,7 +163,7 @@ def test_study_report_asks_the_database_a_few_times_whatever_the_size(django_ass
     campaign = study_world(adapted_wins=5, original_wins=4, ties=3)
     choices = read_choices([campaign])
 
-    with django_assert_num_queries(5):  # study, versions, tags, tasks, their images
+    with django_assert_num_queries(6):  # study, versions, tags, proof, tasks, their images
         study_report(campaign, choices)
 
 
