@@ -23,14 +23,8 @@ from worker.models import ImageScore, ModelVersion, Run
 from worker.queries import samples_of
 from worker.services.adapting import UnableToTrainAdapter, _examples, _plan, perform_adapter, verdict
 from worker.services.execution import RunStopped, StopReason
-from worker.services.labelling import (
-    UnableToLabel,
-    UnknownLabelling,
-    figures_of,
-    left_of,
-    perform_labelling,
-    strike_out,
-)
+from worker.services.label_review import UnknownLabelling, figures_of, left_of, strike_out
+from worker.services.labelling import UnableToLabel, perform_labelling
 from worker.services.scoring import UnknownScorer
 from worker.services.versions import folder_of
 
@@ -233,7 +227,7 @@ def test_perform_adapter_on_a_labelling_refuses_other_settings_for_labels(hps, r
         perform_adapter(run, reporter, tmp_path)
 
 
-def test_perform_adapter_by_people_who_found_nothing_bad_says_what_to_do(rung, tmp_path):
+def test_perform_adapter_by_people_who_found_nothing_bad_says_what_to_do(db, rung, tmp_path):
     images = make_images(4, make_tiny_generator())
     task = make_task(campaign=make_campaign(tasks=0, images=4), images=images, prompt=images[0].prompt, votes=0)
     for person in make_annotators(3):

@@ -17,7 +17,7 @@ from tests.worker.labels import make_labelling, make_patterned, patterned
 from worker.models import Labelling, Run
 from worker.services.adapting import _examples, _plan
 from worker.services.label_files import FILE, Captioned, export_labels, import_labels, read_lines
-from worker.services.labelling import figures_of, left_of, strike_out
+from worker.services.label_review import figures_of, left_of, strike_out
 
 pytestmark = pytest.mark.django_db
 

@@ -26,17 +26,16 @@ from worker.adapter.labelling import Label as AdapterLabel
 from worker.adapter.labelling import LabelledImage
 from worker.models import ImageScore, Label, Labelling, ModelVersion, Run
 from worker.services.execution import RunStopped, StopReason
-from worker.services.labelling import (
-    UnableToLabel,
+from worker.services.label_review import (
     UnableToStrikeOut,
     UnknownLabelling,
     figures_of,
     labelling_named,
     left_of,
-    perform_labelling,
     restore,
     strike_out,
 )
+from worker.services.labelling import UnableToLabel, perform_labelling
 from worker.services.scoring import UnknownScorer
 
 pytestmark = pytest.mark.django_db

@@ -63,7 +63,8 @@ def edge_width(pixels: np.ndarray) -> float | None:
 
 def _largest_step(view: np.ndarray, axis: int) -> np.ndarray:
     """(3,) largest difference between neighbours along an axis, whichever of the two is brighter."""
-    return np.abs(np.diff(view, axis=axis)).max(axis=(0, 1), initial=0)
+    steps: np.ndarray = np.abs(np.diff(view, axis=axis)).max(axis=(0, 1), initial=0)
+    return steps
 
 
 def _from_afar(pixels: np.ndarray) -> np.ndarray:
@@ -71,5 +72,6 @@ def _from_afar(pixels: np.ndarray) -> np.ndarray:
     height, width, channels = pixels.shape
     side = min(-(-max(height, width) // VIEW), height, width)
     rows, columns = height // side, width // side
-    whole = pixels[: rows * side, : columns * side]
-    return whole.reshape(rows, side, columns, side, channels).mean(axis=(1, 3))
+    squares = pixels[: rows * side, : columns * side].reshape(rows, side, columns, side, channels)
+    view: np.ndarray = squares.mean(axis=(1, 3))
+    return view

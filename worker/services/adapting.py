@@ -14,17 +14,9 @@ from scoring import checkpoints
 from worker.models import Labelling, ModelVersion, Run
 from worker.services.execution import Reporter, RunStopped
 from worker.services.generation import Recipe, pipeline_folder
+from worker.services.label_review import counted, figures_of, labelling_named, left_of
 from worker.services.label_sources import training_images
-from worker.services.labelling import (
-    LabellingPlan,
-    counted,
-    figures_of,
-    generator_named,
-    labelling_named,
-    left_of,
-    make_labelling,
-    plan_of,
-)
+from worker.services.labelling import LabellingPlan, generator_named, make_labelling, plan_of
 from worker.services.samples import store_samples
 from worker.services.scoring import open_picture
 from worker.services.versions import register_version
@@ -74,7 +66,7 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     Only images of prompts on the training side of the split are looked at.
 
     Returns:
-        `generator`: whose model was adapted; `labels`: see `worker.services.labelling.figures_of`; `examples`; `mark`,
+        `generator`: whose model was adapted; `labels`: see `worker.services.label_review.figures_of`; `examples`; `mark`,
         see `worker.adapter.evaluation.report`; `verdict`, in plain words.
 
     Raises:

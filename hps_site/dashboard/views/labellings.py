@@ -18,7 +18,7 @@ from hps_site.dashboard.queries import labellings as queries
 from hps_site.dashboard.spread_charts import spread_chart
 from worker.models import Label, Labelling, Run
 from worker.queries import PRESETS
-from worker.services.labelling import UnableToStrikeOut, restore, strike_out
+from worker.services.label_review import UnableToStrikeOut, restore, strike_out
 from worker.services.runs import UnableToOpenRun, UnknownPreset, open_run
 from worker.views import staff_only
 

@@ -71,7 +71,7 @@ def test_labelling_asks_as_often_for_many_prompts_as_for_one(staff, django_asser
     one, many = make_labelling(1), make_labelling(5)
     staff.get(page_of(one))
     for labelling in (one, many):
-        with django_assert_num_queries(11):
+        with django_assert_num_queries(12):
             staff.get(page_of(labelling))
 
 

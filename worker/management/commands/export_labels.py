@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from annotations.exports.choices import UnableToExport
 from worker.services.label_files import FILE, export_labels
-from worker.services.labelling import UnknownLabelling, labelling_named
+from worker.services.label_review import UnknownLabelling, labelling_named
 
 
 class Command(BaseCommand):

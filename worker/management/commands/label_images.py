@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.management.run_command import RunCommand, campaign_of, settings_of
 from worker.models import Run
-from worker.services.labelling import counted
+from worker.services.label_review import counted
 
 
 class Command(RunCommand):

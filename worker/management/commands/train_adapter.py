@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from worker.management.run_command import RunCommand, settings_of
 from worker.models import Run
-from worker.services.labelling import UnknownLabelling, counted, labelling_named
+from worker.services.label_review import UnknownLabelling, counted, labelling_named
 
 
 class Command(RunCommand):
