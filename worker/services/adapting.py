@@ -66,8 +66,8 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     Only images of prompts on the training side of the split are looked at.
 
     Returns:
-        `generator`: whose model was adapted; `labels`: see `worker.services.label_review.figures_of`; `examples`; `mark`,
-        see `worker.adapter.evaluation.report`; `verdict`, in plain words.
+        `generator`: whose model was adapted; `labels`: see `worker.services.label_review.figures_of`; `examples`;
+        `mark`, see `worker.adapter.evaluation.report`; `verdict`, in plain words.
 
     Raises:
         UnableToTrainAdapter, UnableToLabel, UnknownLabelling, UnableToGenerate, UnknownScorer,
