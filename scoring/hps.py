@@ -170,7 +170,7 @@ class ClipScorer:
         """Embeddings of length one, (n, embed_dim) float32; prompts seen before come from memory."""
         unseen = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
         if unseen:
-            encoded = self.model.encode_text(self._tokenize(unseen).to(self.device)).float()
+            encoded = self._encode_unseen(self._tokenize(unseen).to(self.device)).float()
             # Copies, so that one kept row doesn't keep its whole batch.
             rows = (row.clone() for row in functional.normalize(encoded, dim=-1))
             self._texts.update(zip(unseen, rows, strict=True))
@@ -180,6 +180,17 @@ class ClipScorer:
         while len(self._texts) > MAX_CACHED_TEXTS:
             self._texts.popitem(last=False)  # the one not wanted for the longest time
         return texts
+
+    def _encode_unseen(self, texts: torch.Tensor) -> torch.Tensor:
+        """Embeddings of token ids, (n, embed_dim); on a CPU one text at a time.
+
+        There a batch gains nothing in float32, and in bfloat16 takes ten times as long: with more than one text
+        torch's attention turns them on their side, and its product of what doesn't lie in one piece with the weights
+        copies these for every position (docs/benchmarks.md).
+        """
+        if self.device.type != "cpu":
+            return torch.as_tensor(self.model.encode_text(texts))
+        return torch.cat([self.model.encode_text(text[None]) for text in texts])
 
 
 def load_scorer(folder: Path | str, device: str | None = None, precision: Precision = "float32") -> Scorer:

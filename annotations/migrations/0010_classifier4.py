@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
         migrations.RunPython(sketch_prompts, migrations.RunPython.noop, elidable=True),
         migrations.AddIndex(
             model_name="prompt",
-            index=django.contrib.postgres.indexes.GinIndex(fields=["sketch"], name="prompt_sketch"),
+            index=django.contrib.postgres.indexes.GinIndex(fields=["sketch"], name="prompt_sketch", fastupdate=False),
         ),
         migrations.AddConstraint(
             model_name="prompt",

@@ -54,7 +54,8 @@ class Prompt(models.Model):
     class Meta:
         verbose_name = _("prompt")
         verbose_name_plural = _("prompts")
-        indexes = [GinIndex(fields=["sketch"], name="prompt_sketch")]
+        # Without a list of what is still to be indexed, which each of an import's many looks would read whole.
+        indexes = [GinIndex(fields=["sketch"], name="prompt_sketch", fastupdate=False)]
         constraints = [
             models.CheckConstraint(
                 condition=Q(is_near_test=False) | Q(split=Split.TRAIN), name="prompt_near_test_is_no_test_prompt"

@@ -13,6 +13,17 @@ from scoring.near_duplicates import Neighbourhood, Sketch
 # Any number, the same for all who add prompts.
 LOCK = 0x5052_4F4D_5054
 
+# A look into the index for each key. One array against another, thousands of keys long, would be compared row by row,
+# and without OFFSET 0 the planner, which can't know how rare a key is, does as much.
+WITH_A_KEY = """
+    SELECT DISTINCT ON (found.id) found.id, found.text, found.split, found.is_near_test
+    FROM unnest(%s::bigint[]) AS wanted (key)
+    CROSS JOIN LATERAL (
+        SELECT id, text, split, is_near_test FROM annotations_prompt WHERE sketch @> ARRAY[wanted.key] OFFSET 0
+    ) AS found
+    ORDER BY found.id
+"""
+
 
 @dataclass
 class KeptApart:
@@ -69,9 +80,9 @@ def settle_sides(*, prompts: Sequence[Prompt]) -> None:
 
 
 def _neighbourhood(keys: set[int]) -> Neighbourhood[Prompt]:
-    """The prompts that share a key with others."""
+    """The prompts that have one of these keys."""
     known: Neighbourhood[Prompt] = Neighbourhood()
-    for prompt in Prompt.objects.filter(sketch__overlap=sorted(keys)).only("text", "split", "is_near_test"):
+    for prompt in Prompt.objects.raw(WITH_A_KEY, [sorted(keys)]):
         known.add(Sketch.of(prompt.text), prompt)
     return known
 

@@ -96,7 +96,7 @@ def test_score_pairs_encodes_each_distinct_prompt_once(folder, monkeypatch):
     list(scorer.score_pairs([(PICTURES[0], prompt) for prompt in "aabbccab"], batch_size=3))
     scorer.score(PICTURES, "c")
 
-    assert encoded == [2, 1]
+    assert encoded == [1, 1, 1]  # on a CPU one after the other: in bfloat16 two at once take ten times as long
 
 
 def test_encode_texts_forgets_what_was_not_wanted_for_the_longest_time(folder, monkeypatch):
