@@ -41,13 +41,13 @@ class Conductor:
         self.kept = Kept(Path(settings.HPS_SITE_HOME) / "study" / declaration.key)
 
     def run(self) -> None:
-        """Everything that has not been done, the declared arm before its controls."""
+        """Everything that has not been done: the two parts of one step each, the declared arm, then its controls."""
         self.kept.make(POSITIVE, self._positive_control)
+        self.kept.make(HACKED, self._hacked)
         for seed in self.declaration.seeds:
             self.kept.make(hps_record(seed), partial(self._hps, seed))
             self.kept.make(arm_record(DECLARED, seed), partial(self._arm, DECLARED, seed))
             self.kept.make(people_record(seed), partial(self._people, seed))
-        self.kept.make(HACKED, self._hacked)
         for seed in self.declaration.seeds:
             for arm in CONTROLS:
                 self.kept.make(arm_record(arm, seed), partial(self._arm, arm, seed))

@@ -73,11 +73,17 @@ def preference_verdict(part: Preference) -> str:
         said = "The declared arm is preferred to the original, by the hidden truth and by people's votes."
     else:
         said = "That the declared arm is preferred to the original, by truth and by votes, is not shown."
-    loud = [control.arm.name.removeprefix("control: ") for control in part.controls if not control.is_quiet]
+    return f"{said} {_controls_verdict(part)}"
+
+
+def _controls_verdict(part: Preference) -> str:
+    if not part.controls:
+        return "No control is done yet."
     finished = "" if part.are_controls_done else "The controls are not finished. "
+    loud = [control.arm.name.removeprefix("control: ") for control in part.controls if not control.is_quiet]
     if loud:
-        return f"{said} {finished}Not every control shows nothing or less; as much or more: {', '.join(loud)}."
-    return f"{said} {finished}Every control {'' if part.are_controls_done else 'so far '}shows nothing or less."
+        return f"{finished}Not every control shows nothing or less; as much or more: {', '.join(loud)}."
+    return f"{finished}Every control {'' if part.are_controls_done else 'so far '}shows nothing or less."
 
 
 def hacking_verdict(part: Hacking) -> str:

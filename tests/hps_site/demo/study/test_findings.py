@@ -106,6 +106,11 @@ def test_before_all_seeds_are_done_there_is_no_verdict(kept):
     )
     assert PREFERRED not in report.to_text(DECLARATION, found(kept))
 
+    for arm in CONTROLS:
+        for seed in DECLARATION.seeds:
+            (kept.folder / f"{arm_record(arm, seed)}.json").unlink(missing_ok=True)
+    assert verdicts(kept)["preference"].endswith("No control is done yet.")
+
 
 @pytest.mark.parametrize(
     ("gain", "with_mark", "verdict"),
