@@ -7,16 +7,18 @@ entry that says it is small and is not.
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from annotations.imports.containers import BROKEN
 from annotations.imports.records import UnableToImport, shown
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+# How a broken archive shows itself when it is read.
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError)
 MAX_ENTRIES = 2_000_000
 # Images and JSON shrink little; what grows more than this was made to burst.
 MAX_GROWTH = 200

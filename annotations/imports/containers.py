@@ -9,7 +9,6 @@ import io
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO, Protocol
 
 from django.conf import settings
 
-from annotations.imports.archives import FREE_BYTES, MAX_GROWTH
+from annotations.imports.archives import BROKEN, FREE_BYTES, MAX_GROWTH
 from annotations.imports.records import BadRecord, UnableToImport
 from annotations.services.image_files import MAX_BYTES
 
@@ -27,8 +26,6 @@ MAX_MANIFEST_BYTES = 2**30
 GZIP = b"\x1f\x8b"
 IS_ENCRYPTED = 0x1
 READABLE_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-# How a broken archive shows itself when it is read.
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError)
 # What a bucket says of an object that will not come however often it is asked for.
 GONE = {"NoSuchKey", "AccessDenied", "InvalidObjectState", "403", "404"}
 

@@ -157,7 +157,7 @@ def test_prompts_of_before_get_their_sketch_and_keep_their_sides() -> None:
     kept = dict(Prompt.objects.values_list("text", "sketch"))
     Prompt.objects.update(sketch=[])
 
-    import_module("annotations.migrations.0010_classifier4").sketch_prompts(apps, None)
+    import_module("annotations.migrations.0011_near_duplicate_prompts").sketch_prompts(apps, None)
 
     assert dict(Prompt.objects.values_list("text", "sketch")) == kept
     assert (sides(), marked()) == (texts, {AS_TESTED[0]})

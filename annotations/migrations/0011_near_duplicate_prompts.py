@@ -27,7 +27,7 @@ def sketch_prompts(apps, _schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotations", "0009_hidden_images")]
+    dependencies = [("annotations", "0010_hidden_reasons")]
 
     operations = [
         migrations.AddField(
