@@ -133,9 +133,21 @@ def perform_proof(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]
         inception=plan.config.inception,
     )
     cells = _swept(plan, shown, scores, reporter, workdir)
+    record = _record(plan, shown, scores, described, cells)
+    reporter.say(str(record["verdict"]))
+    return record
+
+
+def _record(
+    plan: _Plan,
+    shown: ArmImages,
+    scores: Mapping[ModelVersion, Arms],
+    described: FeatureReport,
+    cells: Sequence[Cell],
+) -> dict[str, Any]:
     evidence = _evidence(plan.version, scores, described)
     found = findings(evidence)
-    record = {
+    return {
         "version": str(plan.version),
         "original": plan.arms["original"].name,
         "mark": plan.version.manifest["mark"],
@@ -150,8 +162,6 @@ def perform_proof(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]
         "examples": _examples(shown),
         "verdict": verdict(evidence, len([finding for finding in found if not finding.is_hint])),
     }
-    reporter.say(str(record["verdict"]))
-    return record
 
 
 def verdict(evidence: Evidence, warnings: int) -> str:
@@ -242,6 +252,8 @@ def _scored(scorer: ModelVersion, shown: ArmImages, reporter: Reporter) -> Arms:
     reporter.stage(f"Scoring with {scorer}")
     score_images(version=scorer, images=Image.objects.filter(pk__in=shown.ids), reporter=reporter)
     values = dict(ImageScore.objects.filter(version=scorer, image__in=shown.ids).values_list("image_id", "value"))
+    if missing := set(shown.ids) - values.keys():
+        raise UnableToProve(f"{len(missing)} images of the arms can't be read, so {scorer} has no score for them.")
     return Arms(
         **{
             arm: np.array([[values[image.pk] for image in of_prompt] for of_prompt in images]).mean(axis=1)

@@ -11,7 +11,8 @@ from django.conf import settings
 
 from annotations.models import Generator, Image, Split
 from scoring.metrics import Estimate
-from scoring.reward_hacking import Arm, Arms, closeness, copies, difference, diversity, kept
+from scoring.reward_hacking import Arm, Arms, difference, kept
+from scoring.variety import closeness, copies, diversity
 from worker.models import ModelVersion
 from worker.services.generation import UnableToGenerate
 from worker.services.scoring import UnknownScorer, open_picture, scorer_named
