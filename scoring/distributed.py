@@ -66,6 +66,9 @@ class Processes:
 
 ALONE = Processes()
 
+WORLD_SIZE = "WORLD_SIZE"
+"""The variable in which launchers say how many processes they started; nobody sets it by hand."""
+
 
 class UnableToJoin(RuntimeError):
     """A launcher started several processes, but they did not find each other."""
@@ -80,7 +83,7 @@ def join(device: str | None = None) -> Processes:
     Raises:
         UnableToJoin: going on alone, each of them would train and write the whole.
     """
-    wanted = int(os.environ.get("WORLD_SIZE", "1"))
+    wanted = int(os.environ.get(WORLD_SIZE, "1"))
     if wanted == 1:
         return ALONE
     import torch  # slow imports

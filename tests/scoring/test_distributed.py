@@ -30,6 +30,6 @@ def test_a_process_alone_changes_nothing_and_waits_for_nobody():
 
 
 def test_join_without_a_launcher_is_alone(monkeypatch):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv(distributed.WORLD_SIZE, raising=False)
 
     assert distributed.join() == ALONE
