@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from django.conf import settings
@@ -20,25 +20,22 @@ from scoring.preferences import Choice
 from worker.adapter.config import AdapterConfig
 from worker.adapter.data import ExampleSet, Kind, make_examples
 from worker.adapter.labelling import LabelledImage, ScoredImage, label_images
+from worker.adapter.loop import StepReport as AdapterReport
 from worker.adapter.loop import train as train_adapter
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.loop import train as train_classifier
+from worker.classifier.reports import StepReport as ClassifierReport
 from worker.models import ModelVersion
 from worker.services.base_models import base_model_folder
 from worker.services.generation import pipeline_folder
 from worker.services.versions import register_version
 
+Report = AdapterReport | ClassifierReport
+"""What the two kinds of training tell."""
+
 CLIP, DIFFUSION = "tiny-clip", "tiny-diffusion"
 LEFTOVERS = ("encoded", "steps")
 """What a finished training of an adapter needs no more."""
-
-
-class _Report(Protocol):
-    """What both kinds of training tell."""
-
-    stage: str
-    step: int
-    total: int
 
 
 def artefact_folder(declaration: Declaration, name: str) -> Path:
@@ -162,14 +159,14 @@ class _Progress:
         self._bar: tqdm[None] | None = None
         self._stage = ""
 
-    def __enter__(self) -> Callable[[_Report], None]:
+    def __enter__(self) -> Callable[[Report], None]:
         return self._tell
 
     def __exit__(self, *_error: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def _tell(self, report: _Report) -> None:
+    def _tell(self, report: Report) -> None:
         if self._bar is None or report.stage != self._stage:
             self.__exit__()
             self._stage = report.stage
