@@ -141,6 +141,7 @@ def test_perform_labelling_leaves_out_what_is_blurred_blank_hidden_held_out_or_a
     make_image(prompt=prompt, generator=generator, content=png_bytes(patterned(8)), is_hidden=True)
     make_image(prompt=prompt, generator=generator, content=png_bytes(patterned(9)), corrupted_from=sharp[0])
     make_set(make_prompt(split=Split.TEST), generator)
+    make_set(make_prompt(split=Split.TRAIN, is_near_test=True), generator)
     set_scores(hps, [*sharp, blurred, blank], 18.0, 20.0, 20.1, 23.0, 40.0, 1.0)
 
     labelling = labelled(drops_blurred=True, non_preferred_per_preferred=None)

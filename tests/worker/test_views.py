@@ -328,7 +328,7 @@ def test_run_asks_as_often_for_many_samples_as_for_few(
     staff.get(few.get_absolute_url())
 
     for run in (few, many):
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(10):
             staff.get(run.get_absolute_url())
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from django.db.models import Count, QuerySet
 
-from annotations.models import Campaign, Candidate, Generator, Image, Outcome, Split, Vote, VoteQuerySet
+from annotations.models import Campaign, Candidate, Generator, Image, Outcome, Prompt, Split, Vote, VoteQuerySet
 from worker.models import ImageScore, ModelVersion
 from worker.services.execution import Reporter, RunStopped
 from worker.services.scoring import open_picture, score_images
@@ -40,10 +40,11 @@ class Pixels:
 
 
 def training_images(generators: Sequence[Generator]) -> QuerySet[Image]:
-    """Images that may be learnt from: of prompts on the training side of the split, with pixels, not hidden, and no
-    corrupted copies made for gold tasks.
+    """Images that may be learnt from: of prompts on the training side of the split that are no near-duplicates of test
+    prompts, with pixels, not hidden, and no corrupted copies made for gold tasks.
     """
-    images = Image.objects.filter(generator__in=generators, prompt__split=Split.TRAIN)
+    prompts = Prompt.objects.filter(split=Split.TRAIN, is_near_test=False)
+    images = Image.objects.filter(generator__in=generators, prompt__in=prompts)
     return images.filter(is_hidden=False, corrupted_from=None).exclude(file="")
 
 

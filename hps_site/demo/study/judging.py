@@ -18,8 +18,9 @@ from hps_site.demo.study.material import PEOPLE
 from hps_site.demo.study.training import DIFFUSION, scorer_in
 from scoring.preferences import Choice
 from worker.models import ModelVersion, Study
+from worker.services.adapters import adapted_generator
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed, make_generator
-from worker.services.studies import adapted_generator, create_study
+from worker.services.studies import create_study
 
 
 def prompts_of(captions: Sequence[str]) -> list[Prompt]:
