@@ -9,7 +9,7 @@ from hps_site.demo.study.declaration import Declaration
 from hps_site.demo.study.findings import ArmFindings, Gain, Hacking, PositiveControl, Preference, StudyFindings
 from scoring.metrics import Estimate
 
-NAME, COLUMN = 34, 22
+NAME, COLUMN = 34, 25
 NOTHING = "-"
 
 
