@@ -82,6 +82,7 @@ def test_without_gzip_leaves_other_files_as_they_are() -> None:
         (b"\x1f\x8b and no gzip at all", "set.tar.gz cannot be unpacked"),
         (gzip.compress(b"x") + b"\x1f\x8b\x08 and more", "set.tar.gz cannot be unpacked"),
     ],
+    ids=["bursts", "cut short", "no gzip", "broken behind its end"],
 )
 def test_without_gzip_refuses_what_bursts_and_what_is_broken(
     content: bytes, words: str, monkeypatch: pytest.MonkeyPatch
