@@ -130,7 +130,9 @@ def _data(manifest: Mapping[str, Any], data: Mapping[str, Any], metrics: Mapping
         return ["What it was trained on is not known to this site."]
     lines = [f"- {words}: {value}" for words, value in known.items()]
     if "data_sha256" in manifest:
-        lines += [f"- how people count: {_weights(manifest.get('reliability'))}", "- the split is by prompt"]
+        if not is_adapter:
+            lines.append(f"- how people count: {_weights(manifest.get('reliability'))}")
+        lines.append("- the split is by prompt")
     return lines
 
 

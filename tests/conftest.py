@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from django.conf import settings as django_settings
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.test import testcases
+from django.utils import translation
 
 from hps_site import embedded
 from tests.browser import chromium_path
@@ -72,6 +73,13 @@ def _needs_what_is_missing(item: pytest.Item) -> bool:
     return (needs_data and not SHARED_DATA.is_dir()) or (
         item.get_closest_marker("root") is not None and os.geteuid() != 0
     )
+
+
+@pytest.fixture(autouse=True)
+def _language_put_back() -> Iterator[None]:
+    """A page that was asked for in another language leaves it switched on."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from annotations.models import MAX_CANDIDATES, MIN_CANDIDATES, Campaign, Candidate, Image, Prompt, Slot, Task
+from annotations.models import MAX_CANDIDATES, MIN_CANDIDATES, Campaign, Candidate, Image, Prompt, Slot, Task, Vote
 
 BATCH = 2000
 RANDOM_BITS = 24
@@ -115,7 +115,9 @@ def tell_planner() -> None:
     After thousands of new rows it would plan claims by what it last knew, an empty campaign perhaps, and each would
     take a tenth of a second and more until its own housekeeping comes round, a minute or two later.
     """
-    tables = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in (Slot, Task, Candidate, Image))
+    tables = ", ".join(
+        connection.ops.quote_name(model._meta.db_table) for model in (Slot, Task, Candidate, Image, Vote)
+    )
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {tables}")
 

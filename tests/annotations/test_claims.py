@@ -21,7 +21,7 @@ from annotations.queries.standings import standing_of
 from annotations.services import draws
 from annotations.services.claims import CLAIM_IN_MATCHUPS, CLAIM_IN_QUEUE
 from annotations.services.draws import Chances, draw_matchups
-from annotations.services.tasks import CandidateSet, create_tasks
+from annotations.services.tasks import CandidateSet, create_tasks, tell_planner
 from annotations.services.voting import (
     CapReached,
     ClaimLost,
@@ -310,8 +310,8 @@ def test_claims_read_the_partial_indexes_and_lock_one_slot(
             )
         )
     wanted = {"campaign": campaign.pk, "annotator": person.pk, "lease_seconds": 60, "policy": "x", **drawn}
+    tell_planner()
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE annotations_slot")
         cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF) {statement}", wanted)
         plan = [row[0].strip() for row in cursor.fetchall()]
 

@@ -160,6 +160,7 @@ def test_no_other_module_reads_what_people_told_of_themselves() -> None:
         "annotations/views/people.py",
         # These see shares and counts of groups alone.
         "hps_site/dashboard/queries/demographic_slices.py",
+        "hps_site/dashboard/queries/studies.py",
         "hps_site/dashboard/text_agreement.py",
         "hps_site/dashboard/views/reports.py",
         "hps_site/management/commands/evaluate_scorers.py",

@@ -192,7 +192,7 @@ def test_the_page_of_a_finished_run_shows_its_own_images_and_what_came_of_it(
     assert (made.get_absolute_url() in page, later.get_absolute_url() in page) == (True, False)
     assert "1 made, 2 there already; 0 of the new ones are hidden" in page
     Image.objects.filter(pk=later.pk).update(created_at=began)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(11):
         assert later.get_absolute_url() in staff.get(run.get_absolute_url()).content.decode()
 
 
