@@ -89,7 +89,7 @@ def press(page: Page, key: str) -> None:
     page.keyboard.press(key)
     page.wait_for_function(
         """before => !document.querySelector('[data-vote]')
-            || ['waiting', 'loading'].includes(document.querySelector('[data-vote]').dataset.state)
+            || ['waiting', 'failed', 'paused', 'feedback'].includes(document.querySelector('[data-vote]').dataset.state)
             || document.querySelector('[data-vote]').dataset.state === 'shown'
                && document.querySelector('.tile__image')?.src.endsWith(before) === false""",
         arg=before[0],
