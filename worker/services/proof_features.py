@@ -9,12 +9,13 @@ import numpy as np
 import PIL.Image
 from django.conf import settings
 
-from annotations.models import Generator, Image, Split
+from annotations.models import Generator, Image
 from scoring.metrics import Estimate
 from scoring.reward_hacking import Arm, Arms, difference, kept
 from scoring.variety import closeness, copies, diversity
 from worker.models import ModelVersion
 from worker.services.generation import UnableToGenerate
+from worker.services.label_sources import training_images
 from worker.services.scoring import UnknownScorer, open_picture, scorer_named
 
 if TYPE_CHECKING:
@@ -149,8 +150,8 @@ def _open(path: Path) -> PIL.Image.Image:
 def _training_features(tower: "Tower", version: ModelVersion, original: Generator) -> "NDArray[np.float32] | None":
     """Features of the images that the adapter's training looked at; None where they are not here."""
     names = (version.run.config.get("sources") if version.run else None) or [original.name]
-    images = Image.objects.filter(generator__name__in=names, prompt__split=Split.TRAIN, is_hidden=False)
-    there = list(images.exclude(file="").order_by("sha256")[:MOST_TRAINING_IMAGES])
+    images = training_images(list(Generator.objects.filter(name__in=names)))
+    there = list(images.order_by("sha256")[:MOST_TRAINING_IMAGES])
     if len(there) < 2:
         return None
     return tower.describe(_readable(there)).features
