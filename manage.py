@@ -48,18 +48,19 @@ def bring_up_to_date(command: str) -> None:
     call_command("migrate", verbosity=0, interactive=False)
 
 
-def leave_cores_for_others() -> None:
-    """Half of the cores for tensors, in this process and those it starts, where nothing else was said.
+def wait_without_turning() -> None:
+    """Threads of one tensor operation that wait for each other sleep, in this process and those it starts.
 
-    The other half is for database, web server and decoding: threads of one operation that wait for a busy core burn the
-    time of the rest (seen on two shared cores: four times slower with two threads). Read once, when numpy is loaded.
+    By default they turn on the spot and so burn the time of the database, the web server and the decoding beside them:
+    seen on two cores with one busy, two threads then took three times as long; asleep, as long as one. Read once, when
+    numpy is loaded.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hps_site.settings")
-    leave_cores_for_others()
+    wait_without_turning()
     from django.core.management import execute_from_command_line
 
     # A polite kill ends in the same way as an error, so that the servers are stopped.

@@ -15,18 +15,17 @@ import manage
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_half_of_the_cores_are_left_to_others_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    manage.leave_cores_for_others()
-    assert manage.os.environ["OMP_NUM_THREADS"] == "3"
+def test_threads_that_wait_for_each_other_sleep_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    manage.wait_without_turning()
+    assert manage.os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    manage.leave_cores_for_others()
-    assert manage.os.environ["OMP_NUM_THREADS"] == "5"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    manage.wait_without_turning()
+    assert manage.os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
-def test_numpy_is_not_loaded_before_the_cores_are_shared_out() -> None:
+def test_numpy_is_not_loaded_before_it_is_said_how_threads_wait() -> None:
     program = "import sys, manage; print('numpy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
 

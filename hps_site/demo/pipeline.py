@@ -68,35 +68,36 @@ def run_demo(ledger: Ledger, size: Size = Size()) -> str:
         register_base_models()
     with ledger.step("Draw the toy world"):
         campaign = world.draw_campaign(prompts=size.prompts)
-    with ledger.step("Simulated annotators vote"):
+    original = make_generator(
+        name=ORIGINAL,
+        recipe=Recipe(pipeline="tiny-diffusion", steps=size.generation_steps, guidance=GUIDANCE),
+        description="The tiny Stable Diffusion of the toy world.",
+        is_synthetic=True,
+    )
+    to_label = captions_of(Split.TRAIN, size.prompts)[: size.labelled_prompts]
+    held_out = captions_of(Split.TEST, size.prompts)
+    with ledger.step("Annotators vote; the tiny diffusion model generates"):
+        generating = ask_for_images(original, prompts=to_label, per_prompt=size.images_per_prompt)
         voters.vote_until_done(campaign=campaign, panel=simulator.panel(PEOPLE, PANEL_SEED), at_once=AT_ONCE)
+        wait_for(generating)
     with ledger.step("Retrain the classifier in the worker"):
         train(Kind.CLASSIFIER, Family.HPS, campaign=campaign)
     with ledger.step("Train the aesthetic head in the worker"):
         train(Kind.AESTHETIC, Family.AESTHETIC, campaign=campaign)
     with ledger.step("Score the drawings with CLIP, aesthetic and HPS"):
         run_once(Kind.SCORING, campaign=campaign, config={"versions": versions_in_use()})
-    with ledger.step("Generate images with the tiny diffusion model"):
-        original = make_generator(
-            name=ORIGINAL,
-            recipe=Recipe(pipeline="tiny-diffusion", steps=size.generation_steps, guidance=GUIDANCE),
-            description="The tiny Stable Diffusion of the toy world.",
-            is_synthetic=True,
-        )
-        texts = captions_of(Split.TRAIN, size.prompts)[: size.labelled_prompts]
-        generate(original, prompts=texts, per_prompt=size.images_per_prompt)
-    with ledger.step("Label them and the drawings by HPS, train the adapter"):
+    with ledger.step("Label images and drawings by HPS, train the adapter"):
         adapter = train(
             Kind.ADAPTER, Family.ADAPTER, config={"generator": ORIGINAL, "sources": SOURCES, **size.adapter}
         )
-    with ledger.step("Measure the adapter in four arms on held-out captions"):
-        held_out = captions_of(Split.TEST, size.prompts)
-        run_once(Kind.PROOF, config={"version": str(adapter), "prompts": held_out, **size.proof})
     with ledger.step("Make the blind study: original against adapted"):
-        study = open_study(original, adapter, size)
-        run_once(Kind.SCORING, campaign=study.campaign, config={"versions": versions_in_use()})
-    with ledger.step("Simulated annotators vote in the study"):
+        study = open_study(original, adapter, prompts=held_out[: size.study_prompts], votes=size.study_votes)
+    with ledger.step("Annotators vote in it; the adapter is measured"):
+        scoring = ask_for(Kind.SCORING, campaign=study.campaign, config={"versions": versions_in_use()})
+        proof = ask_for(Kind.PROOF, config={"version": str(adapter), "prompts": held_out, **size.proof})
         voters.vote_until_done(campaign=study.campaign, panel=simulator.panel(PEOPLE, PANEL_SEED + 1), at_once=AT_ONCE)
+        wait_for(scoring)
+        wait_for(proof)
     return final_table(choices_campaign=campaign, study_campaign=study.campaign)
 
 
@@ -110,10 +111,18 @@ def train(
 
 def run_once(kind: str, *, campaign: Campaign | None = None, config: dict[str, Any] | None = None) -> Run:
     """A run of the worker that succeeded with these settings: an earlier one, or a new one that is waited for."""
+    return wait_for(ask_for(kind, campaign=campaign, config=config))
+
+
+def ask_for(kind: str, *, campaign: Campaign | None = None, config: dict[str, Any] | None = None) -> Run:
+    """A run with these settings that succeeded, or a new one that the worker begins while we go on."""
     done = Run.objects.filter(kind=kind, campaign=campaign, config=config or {}, state=Run.State.SUCCEEDED)
-    return done.order_by("-id").first() or follow_run(
-        run=open_run(kind=kind, preset="tiny", campaign=campaign, config=config).run
-    )
+    return done.order_by("-id").first() or open_run(kind=kind, preset="tiny", campaign=campaign, config=config).run
+
+
+def wait_for(run: Run) -> Run:
+    """The run when it has succeeded, its progress being shown until then."""
+    return run if run.state == Run.State.SUCCEEDED else follow_run(run=run)
 
 
 def versions_in_use() -> list[str]:
@@ -122,9 +131,9 @@ def versions_in_use() -> list[str]:
     return [str(version) for version in scorers]
 
 
-def generate(generator: Generator, *, prompts: list[str], per_prompt: int) -> None:
+def ask_for_images(generator: Generator, *, prompts: list[str], per_prompt: int) -> Run:
     """Let the worker make the images of these prompts that are not there yet."""
-    run_once(Kind.GENERATION, config={"generator": generator.name, "prompts": prompts, "per_prompt": per_prompt})
+    return ask_for(Kind.GENERATION, config={"generator": generator.name, "prompts": prompts, "per_prompt": per_prompt})
 
 
 def captions_of(split: Split, prompts: int) -> list[str]:
@@ -134,24 +143,23 @@ def captions_of(split: Split, prompts: int) -> list[str]:
     return [caption for caption in captions if there[caption].split == split]
 
 
-def open_study(original: Generator, adapter: ModelVersion, size: Size) -> Study:
+def open_study(original: Generator, adapter: ModelVersion, *, prompts: list[str], votes: int) -> Study:
     """The blind campaign of the original against this adapter, on captions that no training saw.
 
-    Both arms are drawn by the worker.
+    The worker draws what is not there yet of both arms.
     """
     slug = f"{STUDY_SLUG}-{adapter}"
     if study := Study.objects.filter(campaign__slug=slug).select_related("campaign").first():
         return study
-    texts = captions_of(Split.TEST, size.prompts)[: size.study_prompts]
     for generator in (original, adapted_generator(version=adapter, original=original)):
-        generate(generator, prompts=texts, per_prompt=1)
-    prompts = get_or_create_prompts(texts=texts, source=world.SOURCE)
+        wait_for(ask_for_images(generator, prompts=prompts, per_prompt=1))
+    known = get_or_create_prompts(texts=prompts, source=world.SOURCE)
     return create_study(
         version=adapter,
         original=original,
-        prompts=[prompts[text] for text in texts],
+        prompts=[known[text] for text in prompts],
         slug=slug,
         name="Toy study: original against adapted",
-        votes_per_task=size.study_votes,
+        votes_per_task=votes,
         allows_tie=True,
     )

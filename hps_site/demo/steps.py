@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-SAMPLE_SECONDS = 0.5
+SAMPLE_SECONDS = 1.0
 MEGABYTE = 1024 * 1024
 
 

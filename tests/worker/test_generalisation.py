@@ -151,3 +151,16 @@ def test_the_command_follows_the_run_and_prints_each_generator(transactional_db)
         "left out", "alder (8)", "birch (8)", "cedar (8)", "all together (24)",
     ]  # fmt: skip
     assert lines[6].startswith("On generators that it never saw")
+
+
+@pytest.mark.parametrize("setting", [{"weigh_by_reliability": True}, {"processes": 2}], ids=str)
+def test_a_setting_that_these_trainings_have_not_is_refused_and_not_passed_over(transactional_db, setting):
+    run = make_leave_out(make_voted(), **setting)
+
+    assert execute_run(run_id=run.pk, worker="gpu-1") == "failed"
+
+    run.refresh_from_db()
+    assert run.error_text == (
+        "Training without each generator takes all people alike and one process: leave out weigh_by_reliability "
+        "and processes."
+    )

@@ -48,11 +48,16 @@ def perform_leave_out(run: Run, reporter: Reporter, workdir: Path) -> dict[str, 
         NothingToLeaveOut, NotEnoughChoices, BaseModelMissing, ConfigRejected, UnableToTrain, UnableToReadImage,
         CheckpointRejected; RunStopped where it was cancelled.
     """
-    from worker.classifier.config import ClassifierConfig  # slow import
+    from worker.classifier.config import ClassifierConfig, ConfigRejected  # slow import
 
     own = {name: run.config[name] for name in SETTINGS if name in run.config}
     others = {name: value for name, value in run.config.items() if name not in {"base", *SETTINGS}}
     config = ClassifierConfig.from_json({"preset": run.preset} | others)
+    if config.weigh_by_reliability or config.processes > 1:
+        raise ConfigRejected(
+            "Training without each generator takes all people alike and one process: leave out weigh_by_reliability "
+            "and processes."
+        )
     choices = read_snapshot(snapshot_of(run, reporter, with_reliability=False))
     split = generalisation.leave_one_out(choices, **own)
     if not split.parts:

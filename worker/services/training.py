@@ -49,7 +49,9 @@ def perform_classifier(run: Run, reporter: Reporter, workdir: Path) -> dict[str,
     """
     from worker.classifier.config import ClassifierConfig  # slow import
 
-    return _train(run, reporter, workdir, ModelVersion.Family.HPS, ClassifierConfig.from_json, _train_classifier)
+    config = ClassifierConfig.from_json(_settings_of(run))
+    family, weighed = ModelVersion.Family.HPS, config.weigh_by_reliability
+    return _train(run, reporter, workdir, family, config, _train_classifier, with_reliability=weighed)
 
 
 def _train_classifier(training: _Training, *told: Any, **options: Any) -> "TrainingResult":
@@ -78,16 +80,23 @@ def perform_aesthetic(run: Run, reporter: Reporter, workdir: Path) -> dict[str, 
             training.config, training.choices, opener, training.base_folder, training.workdir, *told, **options
         )
 
-    return _train(run, reporter, workdir, ModelVersion.Family.AESTHETIC, AestheticConfig.from_json, train)
+    config = AestheticConfig.from_json(_settings_of(run))
+    return _train(run, reporter, workdir, ModelVersion.Family.AESTHETIC, config, train)
 
 
-def _train(run: Run, reporter: Reporter, workdir: Path, family: str, read_config: Any, train: Any) -> dict[str, Any]:
+def _settings_of(run: Run) -> dict[str, Any]:
+    """The training's own settings: the base model is the run's affair."""
+    return {"preset": run.preset} | {key: value for key, value in run.config.items() if key != "base"}
+
+
+def _train(
+    run: Run, reporter: Reporter, workdir: Path, family: str, config: Any, train: Any, *, with_reliability: bool = False
+) -> dict[str, Any]:
     if version := ModelVersion.objects.filter(run=run).first():
         # An earlier attempt died between registering and reporting.
         return dict(version.metrics)
-    config = read_config({"preset": run.preset} | {key: value for key, value in run.config.items() if key != "base"})
     base_folder = base_folder_of(run)
-    snapshot = snapshot_of(run, reporter, with_reliability=getattr(config, "weigh_by_reliability", False))
+    snapshot = snapshot_of(run, reporter, with_reliability=with_reliability)
     if checkpoints.read_manifest(base_folder).get("kind") == ModelVersion.Family.CLIP:
         # People want to see the score that the new one is compared with.
         register_base_models(folders=[base_folder])

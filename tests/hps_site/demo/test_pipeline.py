@@ -3,7 +3,7 @@
 import pytest
 
 from annotations.models import Campaign, Image, Vote
-from hps_site.demo import pipeline
+from hps_site.demo import pipeline, voters
 from hps_site.demo.steps import Ledger
 from worker.models import ModelVersion, Run, Study
 
@@ -47,3 +47,17 @@ def test_run_demo_goes_through_the_whole_loop_and_a_second_time_does_nothing_ane
 
     assert pipeline.run_demo(Ledger(), SMALL) == table
     assert [model.objects.count() for model in (Campaign, Image, Vote, Run, ModelVersion, Study)] == counts
+
+
+def test_the_worker_has_something_to_do_while_people_vote(monkeypatch):
+    vote_until_done = voters.vote_until_done
+    asked_for = []
+
+    def noted(**arguments):
+        asked_for.append(sorted(Run.objects.active().values_list("kind", flat=True)))
+        return vote_until_done(**arguments)
+
+    monkeypatch.setattr(voters, "vote_until_done", noted)
+    pipeline.run_demo(Ledger(), SMALL)
+
+    assert asked_for == [["generation"], ["proof", "scoring"]]
