@@ -86,7 +86,7 @@ def give_back(*, participation: Participation, unseen_for: timedelta | None = No
 
 def _locked(annotator: Annotator, campaign: Campaign) -> Participation | None:
     """The part, locked before anything is counted: of two last votes at the same moment the second sees the first."""
-    parts = Participation.objects.select_related("annotator", "campaign", "recruitment")
+    parts = Participation.objects.select_related("recruitment")
     return parts.select_for_update(of=("self",), no_key=True).filter(annotator=annotator, campaign=campaign).first()
 
 

@@ -199,8 +199,7 @@ def _record(*, annotator: Annotator, token: UUID, answer: Answer, key: UUID) -> 
 
 
 def _replay(*, annotator: Annotator, slot: Slot | None, answer: Answer, key: UUID) -> RecordedVote | None:
-    votes = Vote.objects.select_related("image", "task")
-    vote = votes.filter(annotator=annotator, idempotency_key=key).first()
+    vote = Vote.objects.filter(annotator=annotator, idempotency_key=key).first()
     if vote is None:
         return None
     if Answer.of(vote) != answer or (slot is not None and slot.pk != vote.slot_id):
@@ -234,7 +233,7 @@ def _store(*, annotator: Annotator, slot: Slot, answer: Answer, key: UUID) -> Vo
 def _chosen_image(slot: Slot, public_id: UUID | None) -> Image | None:
     if public_id is None:
         return None
-    image = Image.objects.filter(public_id=public_id, pk__in=slot.order or []).first()
+    image = Image.objects.filter(public_id=public_id, pk__in=slot.order or []).only("pk", "public_id").first()
     if image is None:
         raise VoteRejected("The chosen image is not one of this task.")
     return image

@@ -41,7 +41,7 @@ class Size:
 
     prompts: int = world.PROMPTS
     """Captions that people are asked about, one in five of them held out."""
-    labelled_prompts: int = 300
+    labelled_prompts: int = 240
     """Training captions for which images are generated and labelled."""
     images_per_prompt: int = 4
     """Of those; the paper's labelling wants four or more."""
@@ -49,7 +49,7 @@ class Size:
     """Of the tiny diffusion model's scheduler."""
     adapter: dict[str, Any] = field(default_factory=dict)
     """Settings of the adapter's training that differ from the preset `tiny`."""
-    proof: dict[str, Any] = field(default_factory=lambda: {"count": 24, "sweep_prompts": 8})
+    proof: dict[str, Any] = field(default_factory=lambda: {"count": 20, "sweep_prompts": 6})
     """Settings of the adapter's automatic proof."""
     study_prompts: int = world.PROMPTS
     """Held-out captions of the blind study at most: all of them, since prompts narrow its interval more than votes."""
