@@ -15,7 +15,7 @@ from hps_site.demo.scenes import Scene, draw, every_scene, random_defects
 SEED = 20230326
 CAMPAIGN_SLUG = "toy-world"
 SOURCE = "toy world (synthetic)"
-PROMPTS = 1600
+PROMPTS = 1400
 VOTES_PER_TASK = 3
 
 VISITORS = 10
