@@ -28,8 +28,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-from hps_site.demo import world
-
 
 class Training(StrEnum):
     """What an adapter is trained on."""
@@ -74,7 +72,7 @@ class Declaration:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each draws, votes, trains HPS and the adapters anew; the original's images are the same."""
 
-    prompts: int = world.PROMPTS
+    prompts: int = 1600
     """Captions that people vote on, four drawings each; one in five of them is kept from training."""
     votes_per_prompt: int = 4
     own_prompts: int = 300
