@@ -10,6 +10,7 @@ Bradley-Terry model to accommodate ties (1970).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from scipy import sparse
 
 Floats = NDArray[np.float64]
 
-# Rows worked on at once: what they take stays within the processor's cache and far below 100 MB.
-CHUNK = 20_000
+# Rows worked on at once: what they take stays near the processor's cache.
+CHUNK = 5_000
 
 MOST_STEPS = 200
 
@@ -62,23 +63,20 @@ class Model:
     def size(self) -> int:
         return self.worths + self.has_ties + self.places
 
-    def design(self, n: int) -> Floats:
-        """(answers, local parameters) of a set of n: each row times the local parameters is an answer's utility."""
-        own = np.eye(n) if not self.places else np.hstack([np.eye(n), np.eye(n)])
-        if not self.has_ties:
-            return own
-        # The tie's parameter stands behind the members' and before the places'.
-        with_tie = np.vstack([own, own.mean(axis=0)])
-        return np.insert(with_tie, n, np.append(np.zeros(n), 1.0), axis=1)
+    def tie(self) -> slice:
+        """Where the tie's parameter stands; empty without ties."""
+        return slice(self.worths, self.worths + self.has_ties)
+
+    def leanings(self, n: int) -> slice:
+        """Where the leanings to the n places of a set stand; empty where places don't count."""
+        start = self.worths + self.has_ties
+        return slice(start, start + n if self.places else start)
 
     def parameters(self, members: NDArray[np.int32]) -> NDArray[np.int32]:
-        """(R, local parameters) index of each local parameter among all."""
-        n = members.shape[1]
-        others = list(range(self.worths, self.worths + self.has_ties))
-        if self.places:
-            others += range(self.worths + self.has_ties, self.worths + self.has_ties + n)
-        fixed = np.broadcast_to(np.array(others, dtype=np.int32), (len(members), len(others)))
-        return np.hstack([members, fixed]).astype(np.int32)
+        """(R, n + ties + leanings) where the parameters of each set stand: its members', the tie's, its places'."""
+        everywhere = np.arange(self.size, dtype=np.int32)
+        others = np.concatenate([everywhere[self.tie()], everywhere[self.leanings(members.shape[1])]])
+        return np.hstack([members, np.broadcast_to(others, (len(members), len(others)))])
 
 
 def fit(model: Model, groups: Sequence[Counts], start: Floats | None = None) -> tuple[Floats, Floats]:
@@ -109,61 +107,105 @@ def fit(model: Model, groups: Sequence[Counts], start: Floats | None = None) -> 
 
 def likelihood(model: Model, groups: Sequence[Counts], values: Floats) -> tuple[float, Floats, Floats]:
     """Negative log-likelihood with the prior, its gradient and its curvature."""
-    size = model.size
     loss = model.prior / 2 * float(values @ values)
     gradient = model.prior * values
-    curvature = model.prior * np.eye(size)
-    for group, design, places in _pieces(model, groups):
-        logs, shares, expected = _shares(design, values[places])
-        loss -= float(group.counts @ logs[np.arange(len(places)), group.answers])
-        gradient += _scattered(places, group.counts[:, None] * (expected - design[group.answers]), size)
-        # The covariance of the answers' rows of the design: mean of the squares less the square of the mean.
-        curvature -= _squares(places, expected * np.sqrt(group.counts)[:, None], size)
-        for answer, row in enumerate(design):
-            used = np.flatnonzero(row)
-            amounts = np.sqrt(shares[:, answer] * group.counts)[:, None] * row[used]
-            curvature += _squares(places[:, used], amounts, size)
+    curvature = model.prior * np.eye(model.size)
+    for piece in _pieces(groups):
+        said = _Expectation.of(model, piece, values)
+        loss -= float(piece.counts @ said.log_likelihoods)
+        _add_gradient(model, piece, said, gradient)
+        _add_curvature(model, piece, said, curvature)
     return loss, gradient, curvature
 
 
 def scores(model: Model, groups: Sequence[Counts], values: Floats) -> sparse.csr_matrix:
     """(R, size) what one answer of each row adds to the gradient of the log-likelihood, rows of all groups in order."""
     blocks = []
-    for group, design, places in _pieces(model, groups):
-        _, _, expected = _shares(design, values[places])
+    for piece in _pieces(groups):
+        said = _Expectation.of(model, piece, values)
+        parts = [said.surprise] + [said.tie_surprise[:, None]] * model.has_ties + [said.surprise] * (model.places > 0)
+        data, places = np.hstack(parts), model.parameters(piece.members)
         pointers = np.arange(len(places) + 1) * places.shape[1]
-        data = (design[group.answers] - expected).astype(np.float32).ravel()
-        blocks.append(sparse.csr_matrix((data, places.ravel(), pointers), shape=(len(places), model.size)))
+        shape = (len(places), model.size)
+        blocks.append(sparse.csr_matrix((data.astype(np.float32).ravel(), places.ravel(), pointers), shape=shape))
     return sparse.vstack(blocks, format="csr")
 
 
-def _pieces(model: Model, groups: Sequence[Counts]) -> Iterator[tuple[Counts, Floats, NDArray[np.int32]]]:
+def _pieces(groups: Sequence[Counts]) -> Iterator[Counts]:
     for group in groups:
-        design = model.design(group.members.shape[1])
         for start in range(0, len(group.counts), CHUNK):
             some = slice(start, start + CHUNK)
-            piece = Counts(group.members[some], group.answers[some], group.counts[some])
-            yield piece, design, model.parameters(piece.members)
+            yield Counts(group.members[some], group.answers[some], group.counts[some])
 
 
-def _shares(design: Floats, local: Floats) -> tuple[Floats, Floats, Floats]:
-    """Of each answer in each set the log-probability and the probability, and the expected row of the design."""
-    utilities = local @ design.T
-    logs = utilities - utilities.max(axis=1, keepdims=True)
-    logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
-    shares = np.exp(logs)
-    return logs, shares, shares @ design
+@dataclass(frozen=True)
+class _Expectation:
+    """What the model expects of each set of a piece, and how far the answers are from it.
+
+    A choice gives one member the credit of 1, no winner gives each of n members 1 / n: the derivative of an answer's
+    utility by the members' worths, and by the leanings to their places.
+    """
+
+    log_likelihoods: Floats
+    """(R,) of the answers given."""
+    shares: Floats
+    """(R, n) probability that a member is chosen."""
+    tie_share: Floats
+    """(R,) probability of no winner; 0 in a model without."""
+    credit: Floats
+    """(R, n) expected credit of the members."""
+    surprise: Floats
+    """(R, n) credit by the answer less the expected one."""
+    tie_surprise: Floats
+    """(R,) 1 where nobody won, else 0, less the probability of it."""
+
+    @classmethod
+    def of(cls, model: Model, piece: Counts, values: Floats) -> Self:
+        rows, n = np.arange(len(piece.answers)), piece.members.shape[1]
+        utilities = values[piece.members]
+        if model.places:
+            utilities += values[model.leanings(n)]
+        if model.has_ties:
+            utilities = np.hstack([utilities, utilities.mean(axis=1, keepdims=True) + values[model.tie()]])
+        logs = utilities - utilities.max(axis=1, keepdims=True)
+        logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
+        chances = np.exp(logs)
+        is_tie = piece.answers == n
+        tie_share = chances[:, n] if model.has_ties else np.zeros(len(rows))
+        shares = chances[:, :n]
+        credit = shares + tie_share[:, None] / n
+        surprise = np.where(is_tie[:, None], 1 / n, np.arange(n) == piece.answers[:, None]) - credit
+        return cls(logs[rows, piece.answers], shares, tie_share, credit, surprise, is_tie - tie_share)
 
 
-def _scattered(places: NDArray[np.int32], amounts: Floats, size: int) -> Floats:
-    return np.bincount(places.ravel(), weights=amounts.ravel(), minlength=size).astype(np.float64)
+def _add_gradient(model: Model, piece: Counts, said: _Expectation, gradient: Floats) -> None:
+    amounts = piece.counts[:, None] * said.surprise
+    gradient[: model.worths] -= np.bincount(piece.members.ravel(), amounts.ravel(), model.worths)
+    gradient[model.tie()] -= piece.counts @ said.tie_surprise
+    if model.places:
+        gradient[model.leanings(piece.members.shape[1])] -= amounts.sum(axis=0)
 
 
-def _squares(places: NDArray[np.int32], amounts: Floats, size: int) -> Floats:
-    """(size, size) sum of the outer products of sparse rows with themselves."""
-    if places.shape[1] == 1:
-        return np.diag(_scattered(places, amounts**2, size))
-    pointers = np.arange(len(places) + 1) * places.shape[1]
-    rows = sparse.csr_matrix((amounts.ravel(), places.ravel(), pointers), shape=(len(places), size))
-    squares: Floats = (rows.T @ rows).toarray()
-    return squares
+def _add_curvature(model: Model, piece: Counts, said: _Expectation, curvature: Floats) -> None:
+    """The covariance of the credits that the answers give, summed over the rows where their parameters stand."""
+    members, n = piece.members.astype(np.int64), piece.members.shape[1]
+    # Mean of the products, less the product of the means: a choice credits one member alone, no winner all of them.
+    products = said.tie_share[:, None, None] / n**2 - said.credit[:, :, None] * said.credit[:, None, :]
+    products[:, range(n), range(n)] += said.shares
+    products *= piece.counts[:, None, None]
+    pairs = members[:, :, None] * model.size + members[:, None, :]
+    np.add.at(curvature.reshape(-1), pairs.ravel(), products.ravel())
+    beside_tie = (piece.counts * said.tie_share)[:, None] * (1 / n - said.credit)
+    tie, leanings = model.tie(), model.leanings(n)
+    if model.has_ties:
+        by_worth = np.bincount(members.ravel(), beside_tie.ravel(), model.worths)[:, None]
+        curvature[: model.worths, tie] += by_worth
+        curvature[tie, : model.worths] += by_worth.T
+        curvature[tie, tie] += piece.counts @ (said.tie_share * (1 - said.tie_share))
+    if model.places:
+        by_place = [np.bincount(members.ravel(), products[:, :, place].ravel(), model.worths) for place in range(n)]
+        curvature[: model.worths, leanings] += np.transpose(by_place)
+        curvature[leanings, : model.worths] += by_place
+        curvature[leanings, leanings] += products.sum(axis=0)
+        curvature[leanings, tie] += beside_tie.sum(axis=0)[:, None]
+        curvature[tie, leanings] += beside_tie.sum(axis=0)

@@ -20,6 +20,8 @@ RESAMPLES = 1000
 
 BLOCKS = 2000
 
+LARGEST_NUMBER = 2**63 - 1
+
 _Z95 = 1.959963984540054
 
 
@@ -197,19 +199,24 @@ def rank_votes(
 
 
 def _collapsed(votes: Votes, *, keeps_order: bool) -> Counts:
-    """Equal answers to equal sets, counted."""
+    """Equal answers to equal sets, counted, each being named by a number.
+
+    Of so many generators in sets so large that there are not numbers enough, equal ones are rare, and are left alone.
+    """
     members, answers = votes.members, votes.answers
     n = members.shape[1]
     if not keeps_order:
         chosen = np.take_along_axis(members, answers.clip(max=n - 1)[:, None], axis=1)
         members = np.sort(members, axis=1)
         answers = np.where(answers < n, (members == chosen).argmax(axis=1), n).astype(np.int32)
-    rows = np.ascontiguousarray(np.hstack([members, answers[:, None]]).astype(np.int32))
-    distinct, counts = np.unique(rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel(), return_counts=True)
-    distinct_rows = distinct.view(np.int32).reshape(-1, n + 1)
-    return Counts(
-        np.ascontiguousarray(distinct_rows[:, :n]), np.ascontiguousarray(distinct_rows[:, n]), counts.astype(np.float64)
-    )
+    generators = int(members.max(initial=0)) + 1
+    if generators**n * (n + 1) > LARGEST_NUMBER:
+        return Counts(members, answers, np.ones(len(answers)))
+    numbers = answers.astype(np.int64)
+    for column in members.T:
+        numbers = numbers * generators + column
+    _, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+    return Counts(members[first], answers[first], counts.astype(np.float64))
 
 
 def _resampled(

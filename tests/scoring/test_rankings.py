@@ -257,3 +257,16 @@ def test_rank_on_a_real_study(shared_data):
     assert {g.generator: (g.chosen, g.shown) for g in fours} == {
         "ResShift": (624, 1620), "SwinIR": (377, 1620), "RealESRGAN": (351, 1620), "BSRGAN": (268, 1620)
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("is_order_shown", [True, False], ids=["places", "no-places"])
+def test_equal_answers_may_be_counted_or_left_alone(is_order_shown, monkeypatch):
+    choices = [*between(NAMES, (4, 3, 2, 1)), *between(NAMES[:2], (2, 5)), *between(NAMES[1:], (1, 0, 3))]
+    counted = ranking(choices, is_order_shown=is_order_shown)
+
+    monkeypatch.setattr(rankings, "LARGEST_NUMBER", 0)
+    left_alone = ranking(choices, is_order_shown=is_order_shown)
+
+    assert worths(left_alone.places) == pytest.approx(worths(counted.places))
+    assert [(g.chosen, g.shown) for g in left_alone.places] == [(g.chosen, g.shown) for g in counted.places]
+    assert left_alone.leanings == pytest.approx(counted.leanings)
