@@ -29,6 +29,7 @@ from scoring import checkpoints
 from scoring.backend import pick_device  # before open_clip: makes its own import of torchvision possible
 from scoring.checkpoints import CheckpointRejected
 from scoring.preprocessing import Preprocessing
+from scoring.text_half import encode_text
 
 import open_clip  # isort: skip
 from open_clip.model import CLIP  # isort: skip
@@ -189,8 +190,8 @@ class ClipScorer:
         copies these for every position (docs/benchmarks.md).
         """
         if self.device.type != "cpu":
-            return torch.as_tensor(self.model.encode_text(texts))
-        return torch.cat([self.model.encode_text(text[None]) for text in texts])
+            return encode_text(self.model, texts)
+        return torch.cat([encode_text(self.model, text[None]) for text in texts])
 
 
 def load_scorer(folder: Path | str, device: str | None = None, precision: Precision = "float32") -> Scorer:

@@ -7,11 +7,13 @@ from concurrent.futures import Executor
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from scoring import hps
 from scoring.losses import shared_targets
 from scoring.preferences import Choice
 from scoring.preprocessing import Preprocessing
+from scoring.text_half import encode_text, text_length
 from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import ChoiceTable, ImageReader
@@ -108,7 +110,7 @@ class Encoder:
         back = np.searchsorted(places, self._table.image_ids[rows]).clip(max=len(places) - 1)
         prompts, prompt_back = np.unique(self._table.prompt_ids[rows], return_inverse=True)
         ids = self._ids[torch.from_numpy(prompts)]
-        length = towers.text_length(self._model, ids)
+        length = text_length(self._model, ids)
         with self._autocast():
             tokens = self._images.tokens(places, self._device, self._dtype)
             images = towers.image_head(self._model, tokens, self._config.image_blocks)
@@ -134,8 +136,8 @@ class Encoder:
         texts: dict[str, torch.Tensor] = {}
         for start in range(0, len(prompts), SCORED_AT_ONCE):
             some = prompts[start : start + SCORED_AT_ONCE]
-            encoded = self._model.encode_text(self._tokenize(some).to(self._device), normalize=True)
-            texts |= zip(some, encoded, strict=True)
+            encoded = encode_text(self._model, self._tokenize(some).to(self._device))
+            texts |= zip(some, functional.normalize(encoded, dim=-1), strict=True)
         for start in range(0, len(keys), SCORED_AT_ONCE):
             some = keys[start : start + SCORED_AT_ONCE]
             self._reader.ask(keys[start + SCORED_AT_ONCE : start + 2 * SCORED_AT_ONCE])

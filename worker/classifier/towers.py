@@ -60,23 +60,13 @@ def text_trunk(model: CLIP, texts: torch.Tensor, trained_blocks: int) -> torch.T
 def text_head(model: CLIP, tokens: torch.Tensor, texts: torch.Tensor, trained_blocks: int) -> torch.Tensor:
     """From `text_trunk` to embeddings of length one, (n, embed_dim): what `encode_text` gives, to the rounding.
 
-    Tokens and ids may both be cut at the `text_length`.
+    Tokens and ids may both be cut at the `scoring.text_half.text_length`.
     """
     length = tokens.shape[1]
     mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
     tokens = model.ln_final(_through(_trained(model.transformer, trained_blocks), tokens, mask))
     pooled = text_global_pool(tokens, texts, model.text_pool_type, eos_token_id=model.text_eos_id)
     return nn.functional.normalize(pooled @ model.text_projection, dim=-1)
-
-
-def text_length(model: CLIP, texts: torch.Tensor) -> int:
-    """How many tokens the head needs of token ids (n, context length): those up to the last end of a text.
-
-    Attention looks back only and the embedding is read at the end of the text, so the padding behind it says nothing.
-    """
-    if model.attn_mask is None or model.text_pool_type != "argmax":
-        return texts.shape[1]
-    return int(texts.argmax(dim=-1).max()) + 1
 
 
 def _frozen(transformer: Transformer, trained_blocks: int) -> list[nn.Module]:
