@@ -29,7 +29,7 @@ def encode_text(model: CLIP, texts: torch.Tensor) -> torch.Tensor:
     mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
     tokens = model.token_embedding(texts) + model.positional_embedding[:length]
     tokens = model.ln_final(model.transformer(tokens, attn_mask=mask))
-    pooled = text_global_pool(tokens, texts, model.text_pool_type, eos_token_id=model.text_eos_id)
+    pooled: torch.Tensor = text_global_pool(tokens, texts, model.text_pool_type, eos_token_id=model.text_eos_id)
     projection = model.text_projection
     if projection is None:
         return pooled
