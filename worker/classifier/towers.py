@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from scoring import backend  # noqa: F401 - before open_clip: makes its own import of torchvision possible
+from scoring.text_half import text_length  # before open_clip: makes its import of torchvision possible
 
 from open_clip.model import CLIP  # isort: skip
 from open_clip.transformer import Transformer, VisionTransformer, text_global_pool  # isort: skip
@@ -52,15 +52,21 @@ def image_head(model: CLIP, tokens: torch.Tensor, trained_blocks: int) -> torch.
 
 
 def text_trunk(model: CLIP, texts: torch.Tensor, trained_blocks: int) -> torch.Tensor:
-    """What the frozen text blocks make of token ids (n, context length): (n, context length, width)."""
-    tokens: torch.Tensor = model.token_embedding(texts) + model.positional_embedding
-    return _through(_frozen(model.transformer, trained_blocks), tokens, model.attn_mask)
+    """What the frozen text blocks make of token ids (n, context length): (n, context length, width).
+
+    Zeros stand behind the `text_length` of all: nothing that is needed looks at what comes there.
+    """
+    length = text_length(model, texts)
+    tokens: torch.Tensor = model.token_embedding(texts[:, :length]) + model.positional_embedding[:length]
+    mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
+    tokens = _through(_frozen(model.transformer, trained_blocks), tokens, mask)
+    return nn.functional.pad(tokens, (0, 0, 0, texts.shape[1] - length))
 
 
 def text_head(model: CLIP, tokens: torch.Tensor, texts: torch.Tensor, trained_blocks: int) -> torch.Tensor:
     """From `text_trunk` to embeddings of length one, (n, embed_dim): what `encode_text` gives, to the rounding.
 
-    Tokens and ids may both be cut at the `scoring.text_half.text_length`.
+    Tokens and ids may both be cut at the `text_length`.
     """
     length = tokens.shape[1]
     mask = None if model.attn_mask is None else model.attn_mask[:length, :length]

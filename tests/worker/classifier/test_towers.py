@@ -136,3 +136,18 @@ def test_text_head_gives_the_same_without_the_padding():
 
         assert length == 5 < texts.shape[1]
         assert torch.allclose(words, model.encode_text(texts, normalize=True), atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_text_trunk_works_out_nothing_behind_the_longest_text():
+    model = tiny.clip().eval()
+    texts = hps.tokenizer(model)(["a red circle", "blue"])
+    lengths = []
+    model.transformer.resblocks[0].register_forward_pre_hook(lambda _block, given: lengths.append(given[0].shape[1]))
+
+    tokens = towers.text_trunk(model, texts, 1)
+
+    assert lengths == [5]
+    assert tokens.shape == (2, 10, 16)
+    assert tokens[:, :5].abs().sum(dim=-1).min() > 0
+    assert not tokens[:, 5:].any()
