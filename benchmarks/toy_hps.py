@@ -4,10 +4,11 @@ Run: make bench-toy-hps [TOY="--seed 1 --epochs 4"]
 
 Everything here is synthetic. A panel of twelve simulated people, one of them careless, looks at sets of four drawings
 and has to choose one, as in the demo; in training each set is judged once, as in the paper's data. The test captions
-are those kept from both base models, and no choice on them is ever trained on; each of their sets is judged by
-everybody. Two ceilings are printed: the highest accuracy attainable given the votes, of a scorer that knows the twelve
-answers to a set and so what people chose by chance as well, and that of the hidden truth by which the simulated people
-choose, which no scorer can be expected to exceed. The world, that is drawings and people, follows from the seed:
+are those kept from both base models, and no choice on them is ever trained on; each of their sets is judged by the
+twelve and by four more panels like theirs. Two ceilings are printed: the highest accuracy attainable given the votes,
+of a scorer that knows all answers to a set and so what people chose by chance as well (with twelve answers it stands
+five points too high, with sixty less than one), and that of the hidden truth by which the simulated people choose,
+which no scorer can be expected to exceed. The world, that is drawings and people, follows from the seed:
 settings are looked for on some seeds and confirmed on another.
 """
 
@@ -16,6 +17,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from worker.classifier.reports import StepReport
 
 PEOPLE = 12
 TEST_SETS_PER_CAPTION = 2
+TEST_PANELS = 5
 AIM_P, AIM_GAP = 0.001, 0.08
 
 
@@ -47,6 +50,12 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.people = panel(PEOPLE, seed)
+        more = (panel(PEOPLE, seed + 1000 * number) for number in range(1, TEST_PANELS))
+        self.judges = self.people + [
+            replace(person, name=f"{person.name} of panel {number}")
+            for number, people in enumerate(more, start=2)
+            for person in people
+        ]
         self.images: dict[str, np.ndarray] = {}
         self.choices: list[Choice] = []
 
@@ -124,7 +133,7 @@ def made(seed: int, count: int) -> World:
             known = world.rng.permutation(known).tolist()
         world.judge(known[number % len(known)], "train", [world.people[number % PEOPLE]])
     for number in held_out * TEST_SETS_PER_CAPTION:
-        world.judge(number, "test", world.people)
+        world.judge(number, "test", world.judges)
     return world
 
 
