@@ -7,7 +7,7 @@ and has to choose one, as in the demo; in training each set is judged once, as i
 are those kept from both base models, and no choice on them is ever trained on; each of their sets is judged by the
 twelve and by four more panels like theirs. Two ceilings are printed: the highest accuracy attainable given the votes,
 of a scorer that knows all answers to a set and so what people chose by chance as well (with twelve answers it stands
-five points too high, with sixty less than one), and that of the hidden truth by which the simulated people choose,
+five points above the truth, with sixty two), and that of the hidden truth by which the simulated people choose,
 which no scorer can be expected to exceed. The world, that is drawings and people, follows from the seed:
 settings are looked for on some seeds and confirmed on another.
 """

@@ -6,13 +6,12 @@ from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from annotations.models import Annotator, Campaign, Slot, Task, Vote
 from annotations.queries import voting as queries
-from annotations.services.claims import CLAIM_IN_QUEUE
 from annotations.services.voting import (
     AnnotatorExcluded,
     AnnotatorPaused,
@@ -207,25 +206,6 @@ def test_claim_slots_lets_simulated_people_into_synthetic_campaigns_only() -> No
     assert len(claim_slots(annotator=robot, campaign=toy, count=1)) == 1
     with pytest.raises(InviteNeeded):
         claim_slots(annotator=robot, campaign=real, count=1)
-
-
-def test_claim_slots_reads_the_partial_index() -> None:
-    campaign = make_campaign(tasks=1)
-    task = campaign.tasks.get()
-    Slot.objects.bulk_create(
-        Slot(
-            campaign=campaign, task=task, number=number, sort_key=number, state="done",
-            annotator=person, order=[1, 2],
-        )
-        for number, person in enumerate(make_annotators(2000), start=1)
-    )  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE annotations_slot")
-        wanted = {"campaign": campaign.pk, "annotator": 1, "lease_seconds": 60, "policy": ""}
-        cursor.execute(f"EXPLAIN {CLAIM_IN_QUEUE}", wanted)
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-
-    assert "slot_not_done" in plan
 
 
 def test_extend_claims_makes_leases_long_again() -> None:
