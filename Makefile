@@ -7,7 +7,7 @@ STAMP = $(VENV)/.made-from-lock
 PYTEST = $(RUN) -m pytest -n 2
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-adapter bench-policies bench-claims bench-rankings bench-toy-hps toy-weights study
+.PHONY: help setup demo serve worker test test-fast lint fix messages bench bench-scoring bench-training bench-adapter bench-policies bench-claims bench-rankings bench-toy-hps bench-control toy-weights study
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -49,7 +49,7 @@ fix: $(STAMP) ## repair the style where a program can
 messages: $(STAMP) ## bring the annotators' texts in every language up to date (needs gettext)
 	@deploy/make-messages $(RUN)
 
-bench: bench-scoring bench-training bench-adapter bench-policies bench-claims bench-rankings bench-toy-hps ## every benchmark, one after the other (hours)
+bench: bench-scoring bench-training bench-adapter bench-policies bench-claims bench-rankings bench-toy-hps bench-control ## every benchmark, one after the other (hours)
 
 bench-scoring: $(STAMP) ## scoring beside the hpsv2 package's call pattern and a plain loop (BENCH="--device cuda")
 	$(RUN) -m benchmarks.scoring $(BENCH)
@@ -71,6 +71,9 @@ bench-rankings: $(STAMP) ## how long a million votes take to rank 200 generators
 
 bench-toy-hps: $(STAMP) ## whether HPS beats base CLIP in the toy world with 10,000 choices, and how near it comes to people
 	$(RUN) -m benchmarks.toy_hps $(TOY)
+
+bench-control: $(STAMP) ## whether the mark works as negative prompt where it was surely learnt, at two guidances
+	$(RUN) -m benchmarks.positive_control $(CONTROL)
 
 toy-weights: $(STAMP) ## make the two tiny base models anew, from nothing
 	$(RUN) -m hps_site.demo.toy_weights

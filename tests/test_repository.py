@@ -58,7 +58,7 @@ def test_make_has_the_targets_that_people_expect() -> None:
     everyday = ["help", "setup", "demo", "serve", "worker", "test", "test-fast", "lint", "fix", "messages"]
     measuring = ["bench", "bench-scoring", "bench-training", "bench-adapter", "bench-policies", "bench-claims"]
 
-    made = ["bench-rankings", "bench-toy-hps", "toy-weights", "study"]
+    made = ["bench-rankings", "bench-toy-hps", "bench-control", "toy-weights", "study"]
     assert make_targets() == [*everyday, *measuring, *made]
 
 
