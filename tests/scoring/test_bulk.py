@@ -226,10 +226,8 @@ def test_an_empty_manifest_gives_an_empty_file(tmp_path, scorer):
 def test_each_distinct_prompt_is_encoded_once(folder, scorer, monkeypatch, order):
     scorer._texts.clear()
     encoded = []
-    encode = scorer.model.encode_text
-    monkeypatch.setattr(
-        scorer.model, "encode_text", lambda ids, **more: encoded.append(len(ids)) or encode(ids, **more)
-    )
+    encode = hps.encode_text
+    monkeypatch.setattr(hps, "encode_text", lambda model, ids: encoded.append(len(ids)) or encode(model, ids))
     rows = order([(NAMES[number % 10], f"prompt {number % 7}") for number in range(200)])
 
     score_manifest(write_manifest(folder / "in.parquet", rows), folder / "out.parquet", scorer, part_rows=16)

@@ -4,6 +4,7 @@ import pytest
 from django.core.files.storage import default_storage
 
 from annotations.models import Image
+from scoring import hps
 from scoring.hps import load_scorer
 from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt
 from tests.worker.generators import claimed_run, make_images, make_scorers
@@ -69,10 +70,8 @@ def test_score_images_encodes_each_prompt_once(scorers, monkeypatch):
     scorer = scoring.scorer_for(scorers["clip"])
     scorer._texts.clear()
     encoded: list[int] = []
-    encode = scorer.model.encode_text
-    monkeypatch.setattr(
-        scorer.model, "encode_text", lambda ids, **options: encoded.append(len(ids)) or encode(ids, **options)
-    )
+    encode = hps.encode_text
+    monkeypatch.setattr(hps, "encode_text", lambda model, ids: encoded.append(len(ids)) or encode(model, ids))
 
     score_images(version=scorers["clip"], images=Image.objects.all())
 
