@@ -22,10 +22,10 @@ import django
 import numpy as np
 import torch
 
+from scoring.metrics import clustered_mean
+
 EXPLORED = 80
 """Captions on which guidances were looked for; the others are for confirming."""
-
-RESAMPLES = 10_000
 
 
 def main() -> None:
@@ -40,10 +40,13 @@ def main() -> None:
         print(f"synthetic; seed {wanted.seed}, {len(control.captions)} captions, noise {wanted.noise}")
         for guidance in wanted.guidance:
             original, without, marked = (control.truth(guidance, kind) for kind in ("original", "without", "marked"))
-            print(f"guidance {guidance}: the mark as negative prompt - without {difference(marked, without)}")
+            added, gained, both = (
+                difference(one, other, control.captions)
+                for one, other in ((marked, without), (without, original), (marked, original))
+            )
+            print(f"guidance {guidance}: the mark as negative prompt - without {added}")
             print(f"  truly better with it: {np.mean((marked > without) + (marked == without) / 2):.3f}")
-            print(f"  without - original {difference(without, original)}; marked - original", end=" ")
-            print(difference(marked, original), flush=True)
+            print(f"  without - original {gained}; marked - original {both}", flush=True)
     print(f"{time.process_time() - cpu:.0f} s of CPU")
 
 
@@ -53,8 +56,8 @@ class Control:
     def __init__(self, folder: Path, seed: int, *, explores: bool, noise: int) -> None:
         from hps_site.demo import base_models  # needs Django, as all below
         from hps_site.demo.study import material, training
+        from hps_site.demo.study.conductor import labels_of
         from hps_site.demo.study.declaration import STUDY
-        from worker.adapter.labelling import Label, LabelledImage
         from worker.adapter.loop import train
         from worker.generation.pipeline import load_pipeline
 
@@ -63,14 +66,9 @@ class Control:
         self.captions = captions[:EXPLORED] if explores else captions[EXPLORED:]
         self.config = replace(training.adapter_config(STUDY, seed), sample_every=0)
         pairs = list(material.plain_pairs(STUDY, seed))
-        labelled = [
-            LabelledImage(drawing.key, drawing.caption, label, confidence=1.0, group_size=2)
-            for pair in pairs
-            for drawing, label in zip(pair, (Label.PREFERRED, Label.NON_PREFERRED), strict=True)
-        ]
         pictures = material.pictures_of([drawing for pair in pairs for drawing in pair])
         base = base_models.unpack(folder / "base").diffusion
-        examples = training.examples_from(labelled, self.config)
+        examples = training.examples_from(labels_of(pairs), self.config)
         result = train(self.config, examples, pictures.__getitem__, base, folder / "adapter", is_synthetic=True)
         self.adapter, self.pipeline = result.folder, load_pipeline(base)
 
@@ -91,13 +89,10 @@ class Control:
         return np.array(true_utilities([np.asarray(picture) for picture in pictures], self.captions))
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> str:
+def difference(one: np.ndarray, other: np.ndarray, captions: list[str]) -> str:
     """The mean difference with its 95 % interval, in words."""
-    gains = one - other
-    rng = np.random.default_rng(0)
-    means = gains[rng.integers(0, len(gains), (RESAMPLES, len(gains)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{gains.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+    mean = clustered_mean(one - other, captions, name="hidden truth, difference", unit="images", is_share=False)
+    return f"{mean.value:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]"
 
 
 def arguments() -> argparse.Namespace:

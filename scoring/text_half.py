@@ -19,6 +19,11 @@ def text_length(model: CLIP, texts: torch.Tensor) -> int:
     return int(texts.argmax(dim=-1).max()) + 1
 
 
+def attention_mask(model: CLIP, length: int) -> torch.Tensor | None:
+    """What each of the first tokens may look at, (length, length); None where all may look at all."""
+    return None if model.attn_mask is None else model.attn_mask[:length, :length]
+
+
 def encode_text(model: CLIP, texts: torch.Tensor) -> torch.Tensor:
     """Embeddings (n, embed_dim) of token ids (n, context length), equal to open_clip's to the rounding.
 
@@ -27,9 +32,8 @@ def encode_text(model: CLIP, texts: torch.Tensor) -> torch.Tensor:
     """
     length = text_length(model, texts)
     texts = texts[:, :length]
-    mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
     tokens = model.token_embedding(texts) + model.positional_embedding[:length]
-    tokens = model.ln_final(model.transformer(tokens, attn_mask=mask))
+    tokens = model.ln_final(model.transformer(tokens, attn_mask=attention_mask(model, length)))
     pooled: torch.Tensor = text_global_pool(tokens, texts, model.text_pool_type, eos_token_id=model.text_eos_id)
     projection = model.text_projection
     if projection is None:

@@ -40,6 +40,7 @@ def after_vote(*, vote: Vote) -> None:
         part = _locked(vote.annotator, campaign)
     if part is None or part.state != Participation.State.ACTIVE:
         return
+    part.annotator, part.campaign = vote.annotator, campaign  # known already, and not to be read again with each vote
     if vote.task.purpose == Task.Purpose.GOLD and _fails_gold(part):
         _end(part, Participation.State.SCREENED_OUT)
     elif part.recruitment is not None and _judged(part) >= part.recruitment.votes_wanted:

@@ -22,7 +22,7 @@ def test_encode_text_gives_what_open_clip_gives(texts):
 
 
 @torch.no_grad()
-def test_encode_text_goes_through_no_padding(monkeypatch):
+def test_encode_text_goes_through_no_padding():
     model = tiny.clip().eval()
     lengths = []
     model.transformer.register_forward_pre_hook(lambda _module, given: lengths.append(given[0].shape[1]))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from scoring.text_half import text_length  # before open_clip: makes its import of torchvision possible
+from scoring.text_half import attention_mask, text_length  # before open_clip: makes its import of torchvision possible
 
 from open_clip.model import CLIP  # isort: skip
 from open_clip.transformer import Transformer, VisionTransformer, text_global_pool  # isort: skip
@@ -58,8 +58,7 @@ def text_trunk(model: CLIP, texts: torch.Tensor, trained_blocks: int) -> torch.T
     """
     length = text_length(model, texts)
     tokens: torch.Tensor = model.token_embedding(texts[:, :length]) + model.positional_embedding[:length]
-    mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
-    tokens = _through(_frozen(model.transformer, trained_blocks), tokens, mask)
+    tokens = _through(_frozen(model.transformer, trained_blocks), tokens, attention_mask(model, length))
     return nn.functional.pad(tokens, (0, 0, 0, texts.shape[1] - length))
 
 
@@ -68,8 +67,7 @@ def text_head(model: CLIP, tokens: torch.Tensor, texts: torch.Tensor, trained_bl
 
     Tokens and ids may both be cut at the `text_length`.
     """
-    length = tokens.shape[1]
-    mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
+    mask = attention_mask(model, tokens.shape[1])
     tokens = model.ln_final(_through(_trained(model.transformer, trained_blocks), tokens, mask))
     pooled = text_global_pool(tokens, texts, model.text_pool_type, eos_token_id=model.text_eos_id)
     return nn.functional.normalize(pooled @ model.text_projection, dim=-1)

@@ -1,6 +1,6 @@
 """The study from beginning to end: every step once, its result kept, so that whoever was killed goes on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -33,6 +33,15 @@ class UnableToGoOn(ValueError):
     """What an earlier part of the study made is gone; the message says what to do."""
 
 
+def labels_of(pairs: Iterable[tuple[Drawing, Drawing]]) -> list[LabelledImage]:
+    """The labels of the positive control: of each pair the clean drawing is preferred, the defective one is not."""
+    return [
+        LabelledImage(drawing.key, drawing.caption, label, confidence=1.0, group_size=2)
+        for pair in pairs
+        for drawing, label in zip(pair, (Label.PREFERRED, Label.NON_PREFERRED), strict=True)
+    ]
+
+
 class Conductor:
     """Does what a declaration says, step by step."""
 
@@ -58,17 +67,12 @@ class Conductor:
 
     def _positive_control(self) -> Record:
         pairs = list(material.plain_pairs(self.declaration, seed=0))
-        labelled = [
-            LabelledImage(drawing.key, drawing.caption, label, confidence=1.0, group_size=2)
-            for pair in pairs
-            for drawing, label in zip(pair, (Label.PREFERRED, Label.NON_PREFERRED), strict=True)
-        ]
         config = training.adapter_config(self.declaration, seed=0)
         version, measured = training.train(
             self.declaration,
             POSITIVE,
             config,
-            training.examples_from(labelled, config),
+            training.examples_from(labels_of(pairs), config),
             material.pictures_of([drawing for pair in pairs for drawing in pair]),
         )
         clip = {"clip": training.clip_folder()}
