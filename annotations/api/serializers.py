@@ -37,10 +37,6 @@ class Claims(serializers.Serializer[Any]):
     claims = Claim(many=True)
 
 
-class ClaimsAfterUndo(Claims):
-    last_vote = serializers.UUIDField(allow_null=True)
-
-
 class Kept(serializers.Serializer[Any]):
     kept = serializers.IntegerField(help_text="Claims that now last a full lease again.")
 
@@ -53,6 +49,10 @@ class MyProgress(serializers.Serializer[Any]):
     voted = serializers.IntegerField()
     left = serializers.IntegerField()
     last_vote = serializers.UUIDField(allow_null=True)
+
+
+class ClaimsAfterUndo(Claims, MyProgress):
+    pass
 
 
 class Leaving(serializers.Serializer[Any]):

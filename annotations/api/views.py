@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from annotations.api import serializers
 from annotations.api.errors import TellsErrors
-from annotations.models import Campaign, Vote
+from annotations.models import Annotator, Campaign, Vote
 from annotations.queries import voting as queries
 from annotations.services import voting
 from annotations.services.people import annotator_for
@@ -61,14 +61,16 @@ class GiveVote(TellsErrors, APIView):
 class Undo(TellsErrors, APIView):
     @extend_schema(request=None, responses=serializers.ClaimsAfterUndo)
     def post(self, request: Request, public_id: UUID) -> Response:
-        """Take one's latest vote back: its task comes again, first of the claims and in the same order."""
+        """Take one's latest vote back: its task comes again, first of the claims and in the same order.
+
+        The progress is the one after it.
+        """
         annotator = annotator_for(request.user)
         vote = get_object_or_404(Vote, public_id=public_id, annotator=annotator)
         slot = voting.undo_vote(annotator=annotator, vote=vote)
         others = [held for held in queries.live_slots(annotator, slot.campaign) if held != slot]
-        last_vote = queries.latest_vote(annotator, slot.campaign)
-        answer = {"claims": queries.shown_claims([slot, *others]), "last_vote": last_vote and last_vote.public_id}
-        return Response(serializers.ClaimsAfterUndo(answer).data)
+        claims = queries.shown_claims([slot, *others])
+        return Response(serializers.ClaimsAfterUndo({"claims": claims, **_progress(annotator, slot.campaign)}).data)
 
 
 class Heartbeat(TellsErrors, APIView):
@@ -96,11 +98,13 @@ class MyProgress(TellsErrors, APIView):
         campaign, annotator = _campaign(slug), queries.annotator_of(request.user)
         if not queries.may_enter(annotator, campaign):
             raise Http404
-        progress = queries.progress_of(annotator, campaign)
-        last_vote = queries.latest_vote(annotator, campaign) if annotator else None
-        return Response(
-            {"voted": progress.voted, "left": progress.left, "last_vote": last_vote and last_vote.public_id}
-        )
+        return Response(_progress(annotator, campaign))
+
+
+def _progress(annotator: Annotator | None, campaign: Campaign) -> dict[str, Any]:
+    progress = queries.progress_of(annotator, campaign)
+    last_vote = queries.latest_vote(annotator, campaign) if annotator else None
+    return {"voted": progress.voted, "left": progress.left, "last_vote": last_vote and last_vote.public_id}
 
 
 def _campaign(slug: str) -> Campaign:

@@ -54,6 +54,8 @@ const outbox = new Outbox({
 
 let { voted, left } = screen.progress;
 let lastVote = screen.last_vote;
+let changes = 0; // of the count: an answer that was asked for before one of them is out of date
+let isCountDue = false; // the count here and that of the server may differ
 let said = outbox.entries.map((entry) => ({ card: null, entry })); // not yet undone, the last one at the end
 let isBusy = false; // a vote is being shown, undone or talked about
 let isLoggedOut = false;
@@ -154,9 +156,7 @@ function howGiven() {
 
 function count(card, entry) {
   said.push({ card, entry });
-  voted += 1;
-  left = Math.max(0, left - 1);
-  showProgress();
+  takeCount({ voted: voted + 1, left: Math.max(0, left - 1) });
 }
 
 /** Practice waits for the server: only there it is known what is right. */
@@ -225,12 +225,14 @@ async function onRecorded(entry, vote) {
   if (entry.campaign !== screen.campaign) return;
   if (!vote.feedback) lastVote = vote.id;
   // What an earlier page or another tab left behind may have been counted by the server already.
-  if (said.find((past) => past.entry === entry)?.card === null) await countAnew();
+  if (said.find((past) => past.entry === entry)?.card === null) isCountDue = true;
+  await countAnew();
   await goOn();
 }
 
 async function onRefused(entry, error) {
   said = said.filter((past) => past.entry !== entry);
+  isCountDue = true;
   await countAnew();
   if (error.code in screen.ways_on) return refuse(error);
   says.toast(error.code === "claim_lost" ? error.message : texts.not_taken.replace("{detail}", error.message));
@@ -259,6 +261,7 @@ async function undoLast() {
   const past = said.at(-1);
   if (past?.card && outbox.cancel(past.entry)) {
     deck.putBack(past.card);
+    takeCount({ voted: Math.max(0, voted - 1), left: left + 1 });
   } else {
     if (past && outbox.size && outbox.isStuck) return says.toast(texts.undo_offline);
     const vote = past ? await past.entry.settled : null;
@@ -267,10 +270,9 @@ async function undoLast() {
     const answer = await post(addresses.undo.replace("00000000-0000-0000-0000-000000000000", id));
     lastVote = answer.last_vote;
     deck.replace(answer.claims);
+    takeCount(answer);
   }
   said.pop();
-  voted = Math.max(0, voted - 1);
-  left += 1;
   showProgress();
   await stage.show(deck.current);
   says.aloud(texts.undone, { voted, left, prompt: deck.current.claim.prompt });
@@ -322,13 +324,22 @@ function releaseClaims() {
   if (!outbox.size) post(addresses.release, {}, { keepalive: true }).catch(() => {});
 }
 
+/** Ask the server how far one is, once it has all votes: what is on its way may or may not be counted there. */
 async function countAnew() {
+  if (!isCountDue || outbox.entries.length) return;
+  const before = changes;
   const response = await fetch(addresses.progress, { headers: { Accept: "application/json" } }).catch(() => null);
   if (!response?.ok) return;
   const progress = await response.json();
-  voted = progress.voted + outbox.entries.length;
-  left = Math.max(0, progress.left - outbox.entries.length);
+  if (changes !== before) return countAnew();
+  isCountDue = false;
   lastVote = progress.last_vote;
+  takeCount(progress);
+}
+
+function takeCount(count) {
+  changes += 1;
+  ({ voted, left } = count);
   showProgress();
 }
 

@@ -319,8 +319,9 @@ def test_undo_gives_the_same_claim_first_with_a_new_token(ada: Client) -> None:
     assert [c["task"] for c in answer["claims"]] == [before[1]["task"], before[2]["task"]]
     assert answer["claims"][0]["images"] == before[1]["images"]
     assert answer["claims"][0]["token"] != before[1]["token"]
-    assert answer["last_vote"] == first
-    assert post(ada, f"votes/{first}/undo").json()["last_vote"] is None
+    assert (answer["voted"], answer["left"], answer["last_vote"]) == (1, 2, first)
+    again = post(ada, f"votes/{first}/undo").json()
+    assert (again["voted"], again["left"], again["last_vote"]) == (0, 3, None)
 
 
 def test_undo_refuses_what_is_not_the_latest(ada: Client) -> None:

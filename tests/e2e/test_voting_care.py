@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -184,6 +185,54 @@ def test_votes_left_behind_are_counted_from_the_start(opened: Opened, ada: User)
     press(page, "z")
     assert images_of(page) != third
     expect(page.locator("[data-progress]")).to_have_text("1 voted, 4 left")
+
+
+@pytest.mark.parametrize("answered_first", ["undo", "progress"])
+def test_the_count_is_right_however_its_answer_and_that_of_an_undo_cross(
+    opened: Opened, ada: User, answered_first: str
+) -> None:
+    page = vote_page(opened, make_campaign(tasks=5, has_files=True), ada)
+    page.route("**/api/v1/votes", lambda route: route.abort())
+    press(page, "1")
+    press(page, "2")
+    page.reload()
+    wait_for_images(page)
+    progress, undo = held(page, "**/progress"), held(page, "**/undo")
+
+    page.unroute("**/api/v1/votes")
+    wait_until(page, lambda: progress)
+    if answered_first == "undo":
+        counted_before = progress[0].fetch()
+        page.keyboard.press("z")
+        wait_until(page, lambda: undo)
+        undo[0].continue_()
+        expect(page.locator("[data-progress]")).to_have_text("1 voted, 4 left")
+        progress[0].fulfill(response=counted_before)
+    else:
+        page.keyboard.press("z")
+        wait_until(page, lambda: undo)
+        undone = undo[0].fetch()
+        progress[0].continue_()
+        expect(page.locator("[data-progress]")).to_have_text("1 voted, 4 left")
+        undo[0].fulfill(response=undone)
+
+    page.wait_for_timeout(500)
+    expect(page.locator("[data-progress]")).to_have_text("1 voted, 4 left")
+
+
+def held(page: Page, address: str) -> list[Route]:
+    """Where the next request to this address comes to lie instead of being sent; those after it pass."""
+    routes: list[Route] = []
+    page.route(address, lambda route: route.continue_() if routes else routes.append(route))
+    return routes
+
+
+def wait_until(page: Page, has_come: Callable[[], object]) -> None:
+    for _ in range(100):
+        if has_come():
+            return
+        page.wait_for_timeout(50)
+    pytest.fail("it did not come within five seconds")
 
 
 def test_two_tabs_send_what_was_left_behind_once(opened: Opened, ada: User) -> None:

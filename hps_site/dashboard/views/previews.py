@@ -180,7 +180,7 @@ class Undo(PreviewApi):
         rehearsal = Rehearsal(request, slug)
         if rehearsal.last_vote == public_id:
             rehearsal.undo()
-        answer = {"claims": rehearsal.claims(1, first=public_id), "last_vote": rehearsal.last_vote}
+        answer = {"claims": rehearsal.claims(1, first=public_id), **_progress(rehearsal)}
         return Response(serializers.ClaimsAfterUndo(answer).data)
 
 
@@ -199,9 +199,12 @@ class Release(PreviewApi):
 @extend_schema(exclude=True)
 class MyProgress(PreviewApi):
     def get(self, request: Request, slug: str) -> Response:
-        rehearsal = Rehearsal(request, slug)
-        progress = rehearsal.progress
-        return Response({"voted": progress.voted, "left": progress.left, "last_vote": rehearsal.last_vote})
+        return Response(_progress(Rehearsal(request, slug)))
+
+
+def _progress(rehearsal: Rehearsal) -> dict[str, Any]:
+    progress = rehearsal.progress
+    return {"voted": progress.voted, "left": progress.left, "last_vote": rehearsal.last_vote}
 
 
 def addresses(campaign: Campaign) -> dict[str, str]:
