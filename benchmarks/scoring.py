@@ -125,15 +125,17 @@ class Comparison:
 
     @torch.inference_mode()
     def bare(self, scorer: ClipScorer) -> None:
-        for start in range(0, len(self.pixels), hps.BATCH):
-            scorer.model.encode_image(self.pixels[start : start + hps.BATCH].to(scorer.dtype))
+        batch = hps.batch_for(self.device)
+        for start in range(0, len(self.pixels), batch):
+            scorer.model.encode_image(self.pixels[start : start + batch].to(scorer.dtype))
 
     @torch.no_grad()
     def plain_loop(self) -> list[float]:
         """Batches of images and texts, decoded between them: what people write with open_clip."""
         scores: list[float] = []
-        for start in range(0, len(self.files), hps.BATCH):
-            places = range(start, min(start + hps.BATCH, len(self.files)))
+        batch = hps.batch_for(self.device)
+        for start in range(0, len(self.files), batch):
+            places = range(start, min(start + batch, len(self.files)))
             squares = np.stack([self.ours.preprocessing.square(opened(self.files[place])) for place in places])
             images = torch.from_numpy(self.ours.preprocessing.normalise(squares)).to(self.device)
             texts = self.tokenize([prompt_of(self.groups[place // PER_PROMPT]) for place in places]).to(self.device)

@@ -82,10 +82,10 @@ class AestheticScorer:
         """One number per picture, (n,), higher is better; the prompt is there for the common form alone."""
         return np.fromiter(self.score_pairs((image, prompt) for image in images), dtype=np.float64)
 
-    def score_pairs(self, pairs: Iterable[tuple[Image.Image, str]], batch_size: int = hps.BATCH) -> Iterator[float]:
+    def score_pairs(self, pairs: Iterable[tuple[Image.Image, str]], batch_size: int | None = None) -> Iterator[float]:
         """One number per picture, in order, worked out batch by batch while the pairs are read."""
         images = (image for image, _ in pairs)
-        while batch := list(islice(images, batch_size)):
+        while batch := list(islice(images, batch_size or hps.batch_for(self.device))):
             yield from self._score_batch(batch).tolist()
 
     @torch.inference_mode()

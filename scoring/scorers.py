@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+BATCH = 64
+
 ScoreFunction = Callable[[Sequence[Image.Image], str], ArrayLike]
 
 
@@ -66,10 +68,10 @@ class FunctionScorer:
             )
         return scores
 
-    def score_pairs(self, pairs: Iterable[tuple[Image.Image, str]], batch_size: int = 64) -> Iterator[float]:
+    def score_pairs(self, pairs: Iterable[tuple[Image.Image, str]], batch_size: int | None = None) -> Iterator[float]:
         """One number per picture with its prompt, in order; neighbours of one prompt are scored together."""
         for prompt, group in groupby(pairs, key=lambda pair: pair[1]):
-            while batch := [image for image, _ in islice(group, batch_size)]:
+            while batch := [image for image, _ in islice(group, batch_size or BATCH)]:
                 yield from self.score(batch, prompt).tolist()
 
 
