@@ -1,14 +1,20 @@
 """Several processes that train one model, each on its share of every batch, as `accelerate launch` starts them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
 
-Rows = TypeVar("Rows", bound=Sequence[object])
+Item = TypeVar("Item")
+
+# One process waits so long for another one that fills its part of a cache or writes a checkpoint.
+PATIENCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,50 @@ class Processes:
         """Whether this process writes files and reports for all."""
         return self.rank == 0
 
-    def share(self, rows: Rows) -> Rows:
-        """This process's rows of a batch."""
-        return rows[self.rank :: self.count]  # type: ignore[return-value]
+    @overload
+    def share(self, rows: NDArray[Any]) -> NDArray[Any]: ...
+
+    @overload
+    def share(self, rows: Sequence[Item]) -> Sequence[Item]: ...
+
+    def share(self, rows: NDArray[Any] | Sequence[Any]) -> NDArray[Any] | Sequence[Any]:
+        """This process's rows of what all have, perhaps none."""
+        return rows[self.rank :: self.count]
+
+    def together(self, made: Sequence[Item]) -> list[Item]:
+        """What each process made of its `share`, in the order of the whole."""
+        if self.count == 1:
+            return list(made)
+        import torch  # slow import
+
+        shares: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(shares, list(made))
+        whole: list[Any] = [None] * sum(map(len, shares))
+        for rank, share in enumerate(shares):
+            whole[rank :: self.count] = share
+        return whole
+
+    def sum(self, value: float) -> float:
+        """The sum of what each process has, the same in all of them."""
+        if self.count == 1:
+            return value
+        import torch  # slow import
+
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(total)
+        return total.item()
+
+    def sum_gradients(self, parameters: Iterable["torch.nn.Parameter"]) -> None:
+        """Give each parameter the sum of its gradients; a process that had no row of the batch adds nothing."""
+        if self.count == 1:
+            return
+        import torch  # slow import
+
+        trained = list(parameters)
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.add_up([parameter.grad for parameter in trained if parameter.grad is not None])
 
     def add_up(self, tensors: Sequence["torch.Tensor"]) -> None:
         """Put the sum over all processes into each tensor, in place, in one exchange; all of one kind and device."""
@@ -63,6 +110,13 @@ class Processes:
 
             torch.distributed.barrier()
 
+    def leave(self) -> None:
+        """Part from the others; nothing here works afterwards."""
+        if self.count > 1:
+            import torch  # slow import
+
+            torch.distributed.destroy_process_group()
+
 
 ALONE = Processes()
 
@@ -89,7 +143,7 @@ def join(device: str | None = None) -> Processes:
     import torch  # slow imports
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), timeout=PATIENCE)
     if state.num_processes != wanted:
         raise UnableToJoin(f"{wanted} processes were started, and only {state.num_processes} joined.")
     return Processes(state.process_index, state.num_processes, str(state.device))

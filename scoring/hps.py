@@ -40,13 +40,12 @@ Precision = Literal["float32", "bfloat16"]
 
 Item = TypeVar("Item")
 
-BATCH = 64
+# Pictures to encode together, and batches that are decoded or wait for it while one is encoded.
+BATCH, READ_AHEAD = 64, 2
 
-# More at a time no longer fit into a processor's own memory: bfloat16 then takes half as long again.
-BATCH_ON_CPU = 16
-
-# Batches being decoded while one is being scored.
-READ_AHEAD = 2
+# More than sixteen no longer fit into a processor's own memory. None is decoded meanwhile: both would want the same
+# cores, and each would drive out of their memory what the other needs.
+BATCH_ON_CPU, READ_AHEAD_ON_CPU = 16, 1
 
 # Threads that decode and resize; Pillow lets go of Python's lock while it does.
 READERS = min(16, os.cpu_count() or 1)
@@ -120,14 +119,14 @@ class ClipScorer:
     def score_pairs(self, pairs: Iterable[tuple[Image.Image, str]], batch_size: int | None = None) -> Iterator[float]:
         """100 * cosine of each picture with its own prompt, in order; each distinct prompt is encoded once.
 
-        Pictures are decoded and resized on several threads while the batch before is being scored, so a picture that
-        is read from an open file must stay open until its score is there.
+        Pictures are decoded and resized on several threads, on a GPU while the batch before is being scored, so a
+        picture that is read from an open file must stay open until its score is there.
         """
         threads = ThreadPoolExecutor(READERS, thread_name_prefix="scorer")
         try:
             read = ((threads.submit(self.preprocessing.square, image), prompt) for image, prompt in pairs)
             batches = _batches(read, batch_size or batch_for(self.device))
-            ahead = deque(islice(batches, READ_AHEAD))
+            ahead = deque(islice(batches, READ_AHEAD_ON_CPU if self.device.type == "cpu" else READ_AHEAD))
             running: torch.Tensor | None = None
             while ahead:
                 scores = self._score(ahead.popleft())

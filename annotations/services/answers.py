@@ -15,22 +15,20 @@ LONGEST_SHOWN_MS = 24 * 60 * 60 * 1000
 LARGEST_COUNT = 100_000
 
 
-class FlagReason(models.TextChoices):
-    """The reasons that the voting screen offers; programs may give others."""
+class Reason(models.TextChoices):
+    """Why somebody gives no judgement, as the voting screen offers it; programs may give other reasons."""
 
+    CANNOT_DECIDE = "cannot_decide", _("I cannot decide")
     IMAGE_BROKEN = "image_broken", _("An image is broken")
     OFFENSIVE = "offensive", _("Offensive or disturbing")
     PROMPT_UNCLEAR = "prompt_unclear", _("The prompt makes no sense")
     OTHER = "other", _("Something else")
 
 
-class SkipReason(models.TextChoices):
-    """The reasons for a skip that the voting screen offers; none needs to be given, and programs may give others."""
+FLAG_REASONS = [Reason.IMAGE_BROKEN, Reason.OFFENSIVE, Reason.PROMPT_UNCLEAR, Reason.OTHER]
 
-    CANNOT_DECIDE = "cannot_decide", _("I cannot decide")
-    IMAGE_BROKEN = "image_broken", _("An image is broken")
-    OFFENSIVE = "offensive", _("Offensive or disturbing")
-    PROMPT_UNCLEAR = "prompt_unclear", _("The prompt makes no sense")
+# None needs to be given.
+SKIP_REASONS = [Reason.CANNOT_DECIDE, Reason.IMAGE_BROKEN, Reason.OFFENSIVE, Reason.PROMPT_UNCLEAR]
 
 
 class VoteRejected(VotingRefused):

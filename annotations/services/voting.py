@@ -14,7 +14,7 @@ from annotations.models import Annotator, Campaign, Image, Outcome, Slot, Task, 
 from annotations.queries import people
 from annotations.queries import voting as queries
 from annotations.services import checks, participations
-from annotations.services.answers import Answer, FlagReason, SkipReason, VoteRejected, checked_answer
+from annotations.services.answers import FLAG_REASONS, SKIP_REASONS, Answer, Reason, VoteRejected, checked_answer
 from annotations.services.claims import (
     MAX_LIVE_CLAIMS,
     AnnotatorExcluded,
@@ -33,18 +33,18 @@ from annotations.services.leases import end_of_lease, lock_claims, open_again
 from annotations.services.tasks import queue_place
 
 __all__ = [
+    "FLAG_REASONS",
+    "SKIP_REASONS",
     "AnnotatorExcluded",
     "AnnotatorPaused",
     "CampaignNotRunning",
     "CapReached",
     "ClaimLost",
     "ConsentNeeded",
-    "FlagReason",
     "InviteNeeded",
     "KeyReused",
     "PlaceGivenBack",
     "RecordedVote",
-    "SkipReason",
     "UndoRefused",
     "VoteRejected",
     "VotingRefused",
@@ -193,7 +193,7 @@ def _record(*, annotator: Annotator, token: UUID, answer: Answer, key: UUID) -> 
         _add_extra_slot(slot.task, campaign=slot.campaign)
     checks.after_vote(vote=vote)
     participations.after_vote(vote=vote)
-    if answer.outcome == Outcome.FLAG and answer.reason != FlagReason.PROMPT_UNCLEAR:
+    if answer.outcome == Outcome.FLAG and answer.reason != Reason.PROMPT_UNCLEAR:
         _put_away_flagged(slot)
     return RecordedVote(vote=vote, is_new=True)
 

@@ -85,8 +85,8 @@ def voting_context(
         "key": uuid4(),
         "progress": progress,
         "last_vote": last_vote,
-        "flag_reasons": voting.FlagReason.choices,
-        "skip_reasons": voting.SkipReason.choices,
+        "flag_reasons": voting.FLAG_REASONS,
+        "skip_reasons": voting.SKIP_REASONS,
         "key_actions": wording.key_actions(campaign),
         "screen": {
             "claims": [asdict(claim) for claim in claims],

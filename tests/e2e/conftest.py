@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from playwright.sync_api import Browser
 
-    from tests.e2e.voting import Opened
+    from tests.e2e.windows import Opened
 
 SECONDS_TO_SETTLE = 10.0
 # What a page asked for just before it was closed may take so long to reach the database.
@@ -39,10 +40,21 @@ def settled_database(transactional_db: None) -> Iterator[None]:
 @pytest.fixture
 def opened(browser: "Browser", live_server: Any) -> "Iterator[Opened]":
     """Opens an address for a user or a visitor; no page may have had an error of its own."""
-    from tests.e2e.voting import Windows  # models are there only when this file has been read
+    from tests.e2e.windows import Windows  # models are there only when this file has been read
+
+    windows = Windows(browser, live_server.url, forgives=("Failed to load resource",))
+    yield windows.open
+    windows.close()
+    assert windows.complaints == []
+
+
+@pytest.fixture
+def opened_by_staff(browser: "Browser", live_server: Any, boss: "User") -> "Iterator[Opened]":
+    """Opens an address as a superuser; no page may have had an error, nor lacked anything it asked for."""
+    from tests.e2e.windows import Windows
 
     windows = Windows(browser, live_server.url)
-    yield windows.open
+    yield partial(windows.open, user=boss)
     windows.close()
     assert windows.complaints == []
 
@@ -52,6 +64,13 @@ def ada() -> "User":
     from tests.annotations.factories import make_user
 
     return make_user("ada")
+
+
+@pytest.fixture
+def boss() -> "User":
+    from tests.annotations.factories import make_user
+
+    return make_user("boss", is_staff=True, is_superuser=True)
 
 
 def _is_at_work() -> bool:

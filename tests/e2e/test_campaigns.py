@@ -1,32 +1,26 @@
 """Making a campaign in a real browser: from an upload whose connection breaks, from a folder, to its start."""
 
 import io
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
-from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from annotations.imports.containers import open_archive, read_file
 from annotations.models import Campaign, Slot, Upload, UploadPart, Vote
 from annotations.services import uploads
 from annotations.services.uploads import open_upload
-from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, make_user, picture_bytes
+from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, picture_bytes
 from tests.annotations.packages import two_generators, zip_of
+from tests.e2e.windows import DESKTOP, PHONE, Opened
 from worker.models import Run
 from worker.services.execution import execute_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
-DESKTOP, PHONE = (1280, 800), (390, 844)
 NEW = "/dashboard/campaigns/new/"
-
-Opened = Callable[..., Page]
 
 
 @pytest.fixture(autouse=True)
@@ -35,32 +29,6 @@ def _apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runs, "_send", lambda _run_id: None)
     monkeypatch.setattr(uploads, "PART_BYTES", 200)
-
-
-@pytest.fixture
-def opened(browser: Browser, live_server: Any) -> Iterator[Opened]:
-    """Opens an address as a member of the staff; what the console says is gathered in `page.complaints`."""
-    client = Client()
-    client.force_login(make_user("root", is_staff=True, is_superuser=True))
-    contexts: list[BrowserContext] = []
-
-    def open_page(address: str, *, size: tuple[int, int] = DESKTOP, scheme: Any = "light") -> Page:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, base_url=live_server.url
-        )
-        contexts.append(context)
-        cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
-        page = context.new_page()
-        page.complaints = []  # type: ignore[attr-defined]
-        page.on("console", lambda message: page.complaints.append(message.text))  # type: ignore[attr-defined]
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
 
 
 def run_import() -> None:
@@ -72,10 +40,12 @@ def choose_upload(page: Page, file: Path) -> None:
     page.get_by_label("A ZIP or TAR file").set_input_files(file)
 
 
-def test_a_campaign_from_an_upload_whose_connection_broke_until_it_runs(opened: Opened, tmp_path: Path) -> None:
+def test_a_campaign_from_an_upload_whose_connection_broke_until_it_runs(
+    opened_by_staff: Opened, tmp_path: Path
+) -> None:
     file = tmp_path / "foxes.zip"
     file.write_bytes(zip_of(two_generators(prompts=3)))
-    page = opened(NEW)
+    page = opened_by_staff(NEW)
     sent: list[str] = []
 
     def break_after_three(route: Route) -> None:
@@ -94,7 +64,7 @@ def test_a_campaign_from_an_upload_whose_connection_broke_until_it_runs(opened: 
     assert UploadPart.objects.count() == 3
 
     # The page is left in the middle and opened anew; what is there is not sent again.
-    again = opened(NEW)
+    again = opened_by_staff(NEW)
     put: list[str] = []
     again.on("request", lambda request: put.append(request.url) if request.method == "PUT" else None)
     again.get_by_label("Name").fill("Foxes")
@@ -115,10 +85,10 @@ def test_a_campaign_from_an_upload_whose_connection_broke_until_it_runs(opened: 
     assert (Campaign.objects.get().state, Slot.objects.count()) == ("running", 9)
 
 
-def test_an_upload_goes_on_by_itself_when_the_connection_is_back(opened: Opened, tmp_path: Path) -> None:
+def test_an_upload_goes_on_by_itself_when_the_connection_is_back(opened_by_staff: Opened, tmp_path: Path) -> None:
     file = tmp_path / "foxes.zip"
     file.write_bytes(zip_of(two_generators()))
-    page = opened(NEW)
+    page = opened_by_staff(NEW)
     failed: set[str] = set()
 
     def fail_once(route: Route) -> None:
@@ -135,22 +105,22 @@ def test_an_upload_goes_on_by_itself_when_the_connection_is_back(opened: Opened,
     assert len(failed) == Upload.objects.get().part_count
 
 
-def test_a_file_that_changed_is_sent_anew(opened: Opened, tmp_path: Path) -> None:
+def test_a_file_that_changed_is_sent_anew(opened_by_staff: Opened, tmp_path: Path) -> None:
     file = tmp_path / "foxes.zip"
     file.write_bytes(b"a" * 1000)
-    page = opened(NEW)
+    page = opened_by_staff(NEW)
     choose_upload(page, file)
     expect(page.get_by_text("foxes.zip is sent.")).to_be_visible()
     file.write_bytes(b"b" * 1000)
 
-    page = opened(NEW)
+    page = opened_by_staff(NEW)
     choose_upload(page, file)
     expect(page.get_by_text("foxes.zip is sent.")).to_be_visible()
 
     assert open_upload(Upload.objects.get()).read() == b"b" * 1000
 
 
-def test_a_folder_is_sent_as_a_tar(opened: Opened, tmp_path: Path) -> None:
+def test_a_folder_is_sent_as_a_tar(opened_by_staff: Opened, tmp_path: Path) -> None:
     long_name = f"{'deep/' * 20}{'x' * 60}-é.png"
     files = two_generators() | {long_name: picture_bytes()}
     folder = tmp_path / "set"
@@ -158,7 +128,7 @@ def test_a_folder_is_sent_as_a_tar(opened: Opened, tmp_path: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    page = opened(NEW)
+    page = opened_by_staff(NEW)
 
     page.get_by_label("An upload: a ZIP file").check()
     page.get_by_label("or a folder", exact=True).set_input_files(folder)
@@ -170,11 +140,11 @@ def test_a_folder_is_sent_as_a_tar(opened: Opened, tmp_path: Path) -> None:
     }
 
 
-def test_the_page_shows_what_belongs_to_the_source(opened: Opened) -> None:
+def test_the_page_shows_what_belongs_to_the_source(opened_by_staff: Opened) -> None:
     prompt = make_prompt()
     for name in ("alder", "birch"):
         make_image(prompt=prompt, generator=make_generator(name))
-    page = opened(NEW)
+    page = opened_by_staff(NEW)
     expect(page.get_by_text("Choose at least two generators to compare.")).to_be_visible()
     expect(page.get_by_label("A ZIP or TAR file")).to_be_hidden()
 
@@ -201,10 +171,10 @@ def wait_for_the_next(page: Page, *, after: str) -> None:
     expect(page.locator("[data-vote][data-state=shown]")).to_be_visible()
 
 
-def test_a_preview_is_voted_in_and_undone_and_nothing_is_counted(opened: Opened) -> None:
+def test_a_preview_is_voted_in_and_undone_and_nothing_is_counted(opened_by_staff: Opened) -> None:
     campaign = make_campaign(slug="foxes", tasks=3, has_files=True, state=Campaign.State.DRAFT)
     before = list(Slot.objects.order_by("pk").values())
-    page = opened(reverse("dashboard:preview", args=["foxes"]))
+    page = opened_by_staff(reverse("dashboard:preview", args=["foxes"]))
     expect(page.get_by_text("Preview: nothing is counted.")).to_be_visible()
     expect(page.locator("[data-vote][data-state=shown]")).to_be_visible()
 
@@ -227,7 +197,9 @@ def test_a_preview_is_voted_in_and_undone_and_nothing_is_counted(opened: Opened)
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
-def test_pages_are_accessible_fit_and_keep_to_the_policy(opened: Opened, size: tuple[int, int], scheme: str) -> None:
+def test_pages_are_accessible_fit_and_keep_to_the_policy(
+    opened_by_staff: Opened, size: tuple[int, int], scheme: str
+) -> None:
     prompt = make_prompt()
     for name in ("alder", "birch"):
         make_image(prompt=prompt, generator=make_generator(name))
@@ -235,7 +207,7 @@ def test_pages_are_accessible_fit_and_keep_to_the_policy(opened: Opened, size: t
     campaign.manifest_rows.create(source="x", number=7, file="a.png", problem="file: it is not there")
     names = ["campaign-page", "campaign-instructions", "preview"]
 
-    page = opened(NEW, size=size, scheme=scheme)
+    page = opened_by_staff(NEW, size=size, color_scheme=scheme)
     for address in [NEW, *(reverse(f"dashboard:{name}", args=[campaign.slug]) for name in names)]:
         page.goto(address)
         page.evaluate("document.querySelectorAll('details.more').forEach((each) => (each.open = true))")
@@ -243,4 +215,3 @@ def test_pages_are_accessible_fit_and_keep_to_the_policy(opened: Opened, size: t
 
         assert results.response["violations"] == [], f"{address}: {results.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], address
-        assert page.complaints == [], address  # type: ignore[attr-defined]

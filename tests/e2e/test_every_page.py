@@ -23,11 +23,10 @@ from tests.annotations.factories import (
     make_invite,
     make_prompt,
     make_recruitment,
-    make_user,
 )
 from tests.e2e.test_quality import moderated_campaign
 from tests.e2e.test_runs import make_done
-from tests.e2e.voting import DESKTOP, PHONE, Opened
+from tests.e2e.windows import DESKTOP, PHONE, Opened
 from tests.hps_site.dashboard import test_stored as stored
 from tests.worker.labels import make_labelling
 
@@ -59,11 +58,6 @@ def names_of(room: str) -> Iterator[str]:
         assert isinstance(pattern, URLPattern)
         if pattern.name not in NO_PAGES[room]:
             yield str(pattern.name)
-
-
-@pytest.fixture
-def boss() -> User:
-    return make_user("boss", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture

@@ -6,16 +6,16 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from annotations.models import Image
-from tests.annotations.factories import make_generator, make_image, make_prompt, make_user
-from tests.e2e.voting import PHONE, Opened
+from tests.annotations.factories import make_generator, make_image, make_prompt
+from tests.e2e.windows import PHONE, Opened
 from worker.models import Run
 from worker.services.execution import claim_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 
-def test_a_generation_is_asked_for_and_its_images_appear_as_they_come(opened: Opened) -> None:
-    page = opened("/runs/", user=make_user("boss", is_staff=True, is_superuser=True), size=PHONE)
+def test_a_generation_is_asked_for_and_its_images_appear_as_they_come(opened_by_staff: Opened) -> None:
+    page = opened_by_staff("/runs/", size=PHONE)
     page.get_by_role("link", name="Generate images").click()
     page.get_by_label("Prompts, one per line").fill("a quiet harbour\na red kite")
     page.get_by_label("Name").fill("sd 1.4")

@@ -1,21 +1,16 @@
 """Looking through what an adapter will learn from, in a real browser: by keyboard, on a phone, without JavaScript."""
 
 import pytest
+from django.contrib.auth.models import User
 from playwright.sync_api import expect
 
-from tests.annotations.factories import make_user
-from tests.e2e.voting import PHONE, Opened, violations
+from tests.e2e.windows import PHONE, Opened, violations
 from tests.worker.labels import make_labelling
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture
-def boss():
-    return make_user("boss", is_staff=True, is_superuser=True)
-
-
-def test_images_are_struck_out_and_taken_back_by_keyboard_where_they_stand(opened: Opened, boss) -> None:
+def test_images_are_struck_out_and_taken_back_by_keyboard_where_they_stand(opened: Opened, boss: User) -> None:
     labelling = make_labelling(3)
     label = labelling.labels.filter(kind="non_preferred").last()
     page = opened(f"/dashboard/labellings/{labelling.public_id}/", user=boss)
@@ -35,7 +30,7 @@ def test_images_are_struck_out_and_taken_back_by_keyboard_where_they_stand(opene
     expect(button).to_be_focused()
 
 
-def test_images_are_struck_out_without_javascript_on_a_phone(opened: Opened, boss) -> None:
+def test_images_are_struck_out_without_javascript_on_a_phone(opened: Opened, boss: User) -> None:
     labelling = make_labelling(14)
     page = opened(
         f"/dashboard/labellings/{labelling.public_id}/?kind=preferred",

@@ -1,33 +1,23 @@
 """The whole way of a recruited person in a real browser, on a phone."""
 
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from annotations.models import Demographics, Participation, Vote
 from tests.annotations.factories import make_campaign, make_recruitment
+from tests.e2e.windows import PHONE, Opened
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
-PHONE = {"width": 390, "height": 844}
 IDS = {"PROLIFIC_PID": "5f3a", "STUDY_ID": "study1", "SESSION_ID": "session1"}
 
 
 @pytest.fixture
-def phone(browser: Browser, live_server: Any) -> Iterator[Page]:
-    with browser.new_context(
-        viewport=PHONE,
-        has_touch=True,
-        is_mobile=True,
-        base_url=live_server.url,
-        permissions=["clipboard-read", "clipboard-write"],
-    ) as context:
-        context.set_default_timeout(10_000)
-        yield context.new_page()
+def phone(opened: Opened) -> Page:
+    return opened(size=PHONE, has_touch=True, is_mobile=True, permissions=["clipboard-read", "clipboard-write"])
 
 
 def check(page: Page) -> None:

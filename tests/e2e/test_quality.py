@@ -1,14 +1,8 @@
 """The pages of people, quality and gold in a real browser: readable by everyone, on a phone too."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
-from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Browser, Page
 
 from annotations.models import Annotator, Outcome, Task
 from annotations.services.gold import make_gold
@@ -19,40 +13,11 @@ from tests.annotations.factories import (
     make_image,
     make_prompt,
     make_task,
-    make_user,
 )
+from tests.e2e.windows import DESKTOP, NARROWEST, PHONE, Opened
 from tests.hps_site.dashboard.worlds import cast
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-
-DESKTOP, PHONE, NARROWEST = (1280, 800), (390, 844), (320, 640)
-
-Opened = Callable[..., Page]
-
-
-@pytest.fixture
-def opened(browser: Browser, live_server: Any) -> Iterator[Opened]:
-    """Opens an address as a member of the staff; what the console says is gathered in `page.complaints`."""
-    client = Client()
-    client.force_login(make_user("root", is_staff=True, is_superuser=True))
-    contexts = []
-
-    def open_page(address: str, *, size: tuple[int, int] = DESKTOP, scheme: Any = "light") -> Page:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, base_url=live_server.url
-        )
-        contexts.append(context)
-        cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
-        page = context.new_page()
-        page.complaints = []  # type: ignore[attr-defined]
-        page.on("console", lambda message: page.complaints.append(message.text))  # type: ignore[attr-defined]
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
 
 
 def moderated_campaign() -> Annotator:
@@ -85,27 +50,26 @@ def addresses(person: Annotator) -> list[str]:
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
 def test_pages_are_accessible_and_keep_to_the_content_security_policy(
-    opened: Opened, size: tuple[int, int], scheme: str
+    opened_by_staff: Opened, size: tuple[int, int], scheme: str
 ) -> None:
     for address in addresses(moderated_campaign()):
-        page = opened(address, size=size, scheme=scheme)
+        page = opened_by_staff(address, size=size, color_scheme=scheme)
 
         results = Axe().run(page)
 
         assert results.response["violations"] == [], f"{address}: {results.generate_report()}"
-        assert page.complaints == []  # type: ignore[attr-defined]
 
 
-def test_pages_fit_the_narrowest_phone(opened: Opened) -> None:
+def test_pages_fit_the_narrowest_phone(opened_by_staff: Opened) -> None:
     for address in addresses(moderated_campaign()):
-        page = opened(address, size=NARROWEST)
+        page = opened_by_staff(address, size=NARROWEST)
 
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROWEST[0], address
 
 
-def test_somebody_is_found_looked_at_and_excluded(opened: Opened) -> None:
+def test_somebody_is_found_looked_at_and_excluded(opened_by_staff: Opened) -> None:
     careless = moderated_campaign()
-    page = opened(reverse("dashboard:people"))
+    page = opened_by_staff(reverse("dashboard:people"))
 
     page.locator(".suspicion").get_by_role("link", name=str(careless)).first.click()
     page.get_by_role("link", name="Exclude…").click()
@@ -118,10 +82,10 @@ def test_somebody_is_found_looked_at_and_excluded(opened: Opened) -> None:
     assert Annotator.objects.get(pk=careless.pk).state == "excluded"
 
 
-def test_gold_is_made_by_hand(opened: Opened) -> None:
+def test_gold_is_made_by_hand(opened_by_staff: Opened) -> None:
     moderated_campaign()
     before = Task.objects.filter(purpose="gold").count()
-    page = opened(reverse("dashboard:gold", args=["birds"]))
+    page = opened_by_staff(reverse("dashboard:gold", args=["birds"]))
 
     page.get_by_role("button", name="Image 2 is obvious").first.click()
 

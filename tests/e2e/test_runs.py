@@ -1,17 +1,13 @@
 """The pages of runs and models in a real browser: live, readable by everyone, on a phone too."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
-from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
 
-from tests.annotations.factories import make_user
+from tests.e2e.windows import DESKTOP, PHONE, Opened
 from tests.worker.test_runs import make_run, make_running
 from tests.worker.test_training import estimate
 from tests.worker.test_versions import register, write_artefact
@@ -19,36 +15,6 @@ from worker.models import Run, RunEvent
 from worker.services.versions import promote_version
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-
-DESKTOP, PHONE = (1280, 800), (390, 844)
-
-Open = Callable[..., Page]
-
-
-@pytest.fixture
-def open_page(browser: Browser, live_server: Any) -> Iterator[Open]:
-    """Opens an address as a superuser; what the console says is gathered in `page.complaints`."""
-    client = Client()
-    client.force_login(make_user("boss", is_staff=True, is_superuser=True))
-    cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-    contexts = []
-
-    def open_one(address: str, *, size: tuple[int, int] = DESKTOP, **options: Any) -> Page:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, base_url=live_server.url, **options
-        )
-        contexts.append(context)
-        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
-        page = context.new_page()
-        page.complaints = []  # type: ignore[attr-defined]
-        page.on("console", lambda message: page.complaints.append(message.text))  # type: ignore[attr-defined]
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
-        page.goto(address)
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
 
 
 def make_busy() -> Run:
@@ -72,9 +38,9 @@ def make_done(files: Path) -> Run:
     return run
 
 
-def test_the_page_of_a_run_follows_it_and_stops_asking_when_it_ends(open_page: Open) -> None:
+def test_the_page_of_a_run_follows_it_and_stops_asking_when_it_ends(opened_by_staff: Opened) -> None:
     run = make_busy()
-    page = open_page(run.get_absolute_url())
+    page = opened_by_staff(run.get_absolute_url())
     expect(page.get_by_text("step 30 of 120")).to_be_visible()
 
     Run.objects.update(step=90)
@@ -89,11 +55,11 @@ def test_the_page_of_a_run_follows_it_and_stops_asking_when_it_ends(open_page: O
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(3_000)
-    assert (asked, page.complaints) == ([], [])  # type: ignore[attr-defined]
+    assert asked == []
 
 
-def test_a_run_is_opened_and_cancelled_with_the_keyboard_and_without_javascript(open_page: Open) -> None:
-    page = open_page("/runs/", java_script_enabled=False)
+def test_a_run_is_opened_and_cancelled_with_the_keyboard_and_without_javascript(opened_by_staff: Opened) -> None:
+    page = opened_by_staff("/runs/", java_script_enabled=False)
 
     page.get_by_role("button", name="Retrain classifier").press("Enter")
     expect(page.get_by_role("heading", name="Classifier training")).to_be_visible()
@@ -104,9 +70,9 @@ def test_a_run_is_opened_and_cancelled_with_the_keyboard_and_without_javascript(
     assert Run.objects.get().state == "cancelled"
 
 
-def test_a_version_is_rolled_back_by_its_button(open_page: Open, files: Path) -> None:
+def test_a_version_is_rolled_back_by_its_button(opened_by_staff: Opened, files: Path) -> None:
     make_done(files)
-    page = open_page("/versions/")
+    page = opened_by_staff("/versions/")
 
     page.get_by_role("button", name="Roll back to hps-1").click()
 
@@ -115,7 +81,9 @@ def test_a_version_is_rolled_back_by_its_button(open_page: Open, files: Path) ->
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_pages_can_be_read_by_everyone(open_page: Open, files: Path, size: tuple[int, int], scheme: str) -> None:
+def test_pages_can_be_read_by_everyone(
+    opened_by_staff: Opened, files: Path, size: tuple[int, int], scheme: str
+) -> None:
     done = make_done(files)
     failed = make_run(
         kind="adapter", state="failed", error_code="no_space", error_text="Full.", finished_at=timezone.now()
@@ -125,9 +93,8 @@ def test_pages_can_be_read_by_everyone(open_page: Open, files: Path, size: tuple
     addresses = ["/runs/", "/versions/", *(thing.get_absolute_url() for thing in (done, failed, busy, version))]
 
     for address in addresses:
-        page = open_page(address, size=size, color_scheme=scheme)
+        page = opened_by_staff(address, size=size, color_scheme=scheme)
         found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]})
         width = page.evaluate("document.documentElement.scrollWidth")
-        complaints = page.complaints  # type: ignore[attr-defined]
-        assert (address, found.generate_report() if found.violations_count else "", complaints) == (address, "", [])
+        assert (address, found.generate_report() if found.violations_count else "") == (address, "")
         assert (address, width) == (address, size[0])

@@ -10,8 +10,8 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from annotations.models import Split
-from tests.annotations.factories import make_image, make_prompt, make_user, picture_bytes
-from tests.e2e.voting import DESKTOP, PHONE, Opened
+from tests.annotations.factories import make_image, make_prompt, picture_bytes
+from tests.e2e.windows import DESKTOP, PHONE, Opened
 from tests.hps_site.dashboard.worlds import make_version
 from tests.worker.test_study_views import proof_of
 from worker.models import ModelVersion, Run
@@ -19,11 +19,6 @@ from worker.services.recipes import Recipe, make_generator
 from worker.services.versions import reject_version
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def boss() -> User:
-    return make_user("boss", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture

@@ -11,19 +11,8 @@ from playwright.sync_api import Route, expect
 from annotations.models import Annotator, Campaign, Vote
 from annotations.services.instructions import Example, revise_instructions, store_example_image
 from tests.annotations.factories import make_campaign, make_invite, make_recruitment, make_user, picture_bytes
-from tests.e2e.voting import (
-    DESKTOP,
-    NARROWEST,
-    PHONE,
-    Opened,
-    images_of,
-    press,
-    settled,
-    shown,
-    violations,
-    vote_page,
-    wait_for_images,
-)
+from tests.e2e.voting import images_of, press, settled, shown, vote_page, wait_for_images
+from tests.e2e.windows import DESKTOP, NARROWEST, PHONE, Opened, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 

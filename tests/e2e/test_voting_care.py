@@ -14,17 +14,8 @@ from playwright.sync_api import Page, Response, Route, expect
 
 from annotations.models import Annotator, Campaign, Vote
 from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, make_task
-from tests.e2e.voting import (
-    PHONE,
-    Opened,
-    images_of,
-    make_practice,
-    press,
-    settled,
-    violations,
-    vote_page,
-    wait_for_images,
-)
+from tests.e2e.voting import images_of, make_practice, press, settled, vote_page, wait_for_images
+from tests.e2e.windows import PHONE, Opened, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 

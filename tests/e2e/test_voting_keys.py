@@ -7,7 +7,8 @@ from pytest_django import Settings
 
 from annotations.models import Vote
 from tests.annotations.factories import make_campaign
-from tests.e2e.voting import DESKTOP, PHONE, Opened, images_of, press, settled, shown, vote_page, wait_for_images
+from tests.e2e.voting import images_of, press, settled, shown, vote_page, wait_for_images
+from tests.e2e.windows import DESKTOP, PHONE, Opened
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 

@@ -10,7 +10,8 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page
 
 from tests.annotations.factories import make_campaign, make_image, make_prompt, make_task
-from tests.e2e.voting import Opened, settled
+from tests.e2e.voting import settled
+from tests.e2e.windows import Opened
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 

@@ -8,7 +8,8 @@ from playwright.sync_api import Page, expect
 
 from annotations.models import Campaign, Vote
 from tests.annotations.factories import make_campaign, make_image, make_prompt, make_task, picture_bytes
-from tests.e2e.voting import PHONE, Opened, settled, violations, vote_page
+from tests.e2e.voting import settled, vote_page
+from tests.e2e.windows import PHONE, Opened, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 

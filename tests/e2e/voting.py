@@ -1,70 +1,14 @@
 """The voting screen in a browser: how tests open it, wait for it, press its keys and read what came of it."""
 
-from collections.abc import Callable
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
-from playwright.sync_api import Browser, Page
-from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page
 
 from annotations.models import Campaign, Slot, Task, Vote
 from annotations.queries import voting as queries
 from tests.annotations.factories import make_campaign, make_task
-
-DESKTOP, PHONE, NARROWEST = (1280, 800), (390, 844), (320, 640)
-
-Opened = Callable[..., Page]
-
-
-def leave(page: Page) -> None:
-    """Ends what a page still loads: a window that is closed meanwhile may hang."""
-    try:
-        page.goto("about:blank")
-    except PlaywrightError:  # it was on its way to another page
-        page.wait_for_load_state()
-        page.goto("about:blank")
-
-
-class Windows:
-    """Opens addresses, each in a window of its own; errors of the pages themselves are gathered."""
-
-    def __init__(self, browser: Browser, base_url: str) -> None:
-        self.browser, self.base_url = browser, base_url
-        self.contexts: list[Any] = []
-        self.complaints: list[str] = []
-
-    def open(
-        self, address: str = "", *, user: User | None = None, size: tuple[int, int] = DESKTOP, **options: Any
-    ) -> Page:
-        context = self.browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, base_url=self.base_url, **options
-        )
-        context.set_default_timeout(10_000)
-        self.contexts.append(context)
-        if user is not None:
-            client = Client()
-            client.force_login(user)
-            cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-            context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": self.base_url}])
-        page = context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: self._listen(message.text))
-        if address:
-            page.goto(address)
-        return page
-
-    def close(self) -> None:
-        for context in self.contexts:
-            for page in context.pages:
-                leave(page)
-            context.close()
-
-    def _listen(self, text: str) -> None:
-        if "Content Security Policy" in text:
-            self.complaints.append(text)
+from tests.e2e.windows import Opened
 
 
 def vote_page(opened: Opened, campaign: Campaign, user: User, **options: Any) -> Page:
@@ -119,8 +63,3 @@ def make_practice(*, practice: int = 2, tasks: int = 2, **fields: Any) -> Campai
         task = make_task(campaign=campaign, purpose=Task.Purpose.PRACTICE, has_files=True)
         task.slots.update(sort_key=-1)
     return campaign
-
-
-def violations(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{page.url} {rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]

@@ -60,7 +60,7 @@ def test_score_pairs_reads_no_more_ahead_than_it_says(scorer):
 
     next(scorer.score_pairs(pairs(), batch_size=4))
 
-    assert len(given) == 4 * (2 + hps.READ_AHEAD)
+    assert len(given) == 4 * (2 + hps.READ_AHEAD_ON_CPU)
 
 
 def test_score_pairs_tells_which_picture_is_damaged(scorer, tmp_path):

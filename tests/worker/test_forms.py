@@ -12,7 +12,7 @@ from annotations.models import Image
 from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, make_user
 from tests.worker.generators import make_tiny_generator
 from tests.worker.test_runs import make_run, make_running
-from worker.forms import GenerationForm
+from worker.forms.generation import GenerationForm
 from worker.models import ModelVersion, Run
 
 pytestmark = pytest.mark.django_db

@@ -1,6 +1,5 @@
 """The pages of runs and model versions."""
 
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.base import ContentFile
-from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -20,11 +18,9 @@ from tests.worker.test_training import estimate
 from tests.worker.test_versions import register, write_artefact
 from tests.worker.worlds import make_voted_campaign
 from worker.models import ModelVersion, Run, RunEvent, RunSample
-from worker.queries import Curve
 from worker.services.presence import report_presence
 from worker.services.versions import promote_version
 from worker.snapshots import take_training_snapshot
-from worker.views import Figure, figures_of, line_chart, round_marks
 
 HTMX = {"HTTP_HX_REQUEST": "true"}
 
@@ -451,58 +447,3 @@ def test_pages_have_no_inline_style_or_script(staff: Client, versions: list[Mode
     for address in ("/runs/", run.get_absolute_url(), "/versions/", versions[0].get_absolute_url()):
         page = staff.get(address).content.decode()
         assert ("style=" in page, "onclick" in page, "<script>" in page) == (False, False, False)
-
-
-def test_figures_of_puts_the_known_ones_first_and_names_the_version_in_use() -> None:
-    metrics = {
-        "something_new": estimate(0.1),
-        "chance": estimate(0.5),
-        "top_one": estimate(0.725, 0.7, 0.75),
-        "in_use": {"version": "hps-1", "top_one": estimate(0.7), "difference": estimate(-0.02, -0.05, 0.01)},
-        "verdict": "words",
-        "loss": 0.3,
-    }
-
-    figures = figures_of(metrics)
-
-    assert [figure.label for figure in figures] == [
-        "This version",
-        "Chance",
-        "Version in use at that time",
-        "Difference to that version",
-        "something new",
-    ]
-    assert figures[0] == Figure("This version", "", "72.5 %", "70.0 % to 75.0 %", 100, "choices")
-    assert (figures[3].value, figures[3].interval) == ("−2.0 points", "−5.0 points to +1.0 points")
-
-
-def test_figures_of_a_figure_without_a_value_gives_the_reason() -> None:
-    assert figures_of({"human_ceiling": estimate(None)}) == [
-        Figure("Human ceiling", "", "not known", "no votes", 100, "")
-    ]
-
-
-def test_line_chart_lays_out_steps_to_the_right_and_values_upwards() -> None:
-    chart = line_chart(Curve("loss", ((0, 1.0), (50, 0.5), (100, 0.0))))
-
-    assert chart.points == "56.0,12.0 342.0,102.0 628.0,192.0"
-    assert (chart.title, chart.first, chart.last, chart.last_step) == ("Loss", "1", "0", 100)
-    assert [tick.label for tick in chart.columns] == ["0", "50", "100"]
-    svg = render_to_string("components/line_chart.html", {"chart": chart})
-    assert ET.fromstring(svg.strip()).attrib["viewBox"] == "0 0 640 220"
-
-
-@pytest.mark.parametrize("points", [((1, 0.5),), ((1, 0.5), (2, 0.5)), ((1, 0.0),), ((1, -3.0), (2, 1e9))])
-def test_line_chart_of_one_point_or_a_level_line_stays_inside(points: tuple[tuple[int, float], ...]) -> None:
-    chart = line_chart(Curve("loss", points))
-
-    places = [float(place) for pair in chart.points.split() for place in pair.split(",")]
-    assert all(0 <= place <= 640 for place in places)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "marks"),
-    [(0.0, 1.0, [0.0, 0.5, 1.0]), (0.31, 0.69, [0.3, 0.4, 0.5, 0.6, 0.7]), (0.0, 0.0, [0.0, 0.5])],
-)
-def test_round_marks_enclose_the_range(low: float, high: float, marks: list[float]) -> None:
-    assert round_marks(low, high) == pytest.approx(marks)

@@ -234,11 +234,11 @@ class _Training:
                 part = self.losses(piece.places, piece.captions, piece.draw).sum() / config.batch_size
                 part.backward()
                 loss += part.detach()
-        self.processes.add_up([loss, *(_gradient(parameter) for parameter in trained)])
+        self.processes.sum_gradients(trained)
         norm = torch.nn.utils.clip_grad_norm_(trained, config.largest_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return StepReport("training", step + 1, config.steps, float(loss), float(norm))
+        return StepReport("training", step + 1, config.steps, self.processes.sum(float(loss)), float(norm))
 
     def losses(self, places: torch.Tensor, captions: Sequence[str], draw: Draw) -> torch.Tensor:
         """(images,) errors of the model on some of the examples."""
@@ -291,13 +291,6 @@ class _Training:
             artefact.write(folder, self.model, self.config, record)
         self.processes.wait()
         return checkpoints.read_manifest(folder)
-
-
-def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
-    """Its gradient; of a process that had no image of the batch, nothing."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
 
 
 def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from scoring import hps
+from scoring.distributed import Processes
 from scoring.losses import shared_targets
 from scoring.preferences import Choice
 from scoring.preprocessing import Preprocessing
@@ -18,7 +19,6 @@ from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import ChoiceTable, ImageReader
 from worker.classifier.features import FrozenTokens, nobody
-from worker.classifier.processes import Processes
 from worker.classifier.trunk_cache import TrunkCache
 
 from open_clip.model import CLIP  # isort: skip - after towers

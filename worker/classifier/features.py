@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worker.classifier.processes import Processes
+from scoring.distributed import Processes
 from worker.classifier.trunk_cache import Shelf
 
 MADE_AT_ONCE = 128

@@ -25,13 +25,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from scoring import checkpoints
+from scoring import checkpoints, distributed
 from scoring.checkpoints import CheckpointRejected
 from scoring.preferences import Choice, read_lines, write_lines
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import UnableToReadImage
 from worker.classifier.loop import train
-from worker.classifier.processes import Alone, Launched, Processes
 from worker.classifier.reports import (
     OnStep,
     ShouldStop,
@@ -121,8 +120,7 @@ def main(folder: Path) -> None:
     _end_with_parent()
     with (folder / CHOICES).open(encoding="utf-8", newline="\n") as lines:
         choices = list(read_lines(lines))
-    is_shared = torch.distributed.is_torchelastic_launched()
-    processes: Processes = Launched(on_cpu=order["on_cpu"]) if is_shared else Alone()
+    processes = distributed.join("cpu" if order["on_cpu"] else None)
     try:
         result = train(
             ClassifierConfig.from_json(order["config"]),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from scoring import backend, checkpoints, hps, training_state
 from scoring.checkpoints import CheckpointRejected
+from scoring.distributed import ALONE, Processes
 from scoring.losses import choice_divergence, preference_loss
 from scoring.preferences import Choice, write_lines
 from scoring.preprocessing import Preprocessing
@@ -23,7 +24,6 @@ from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, tabulate
 from worker.classifier.encoding import Encoder
-from worker.classifier.processes import Alone, Processes
 from worker.classifier.reports import (
     OnStep,
     ShouldStop,
@@ -56,7 +56,7 @@ def train(
     cache_folder: Path | None = None,
     hashes: Mapping[str, str] | None = None,
     reliability: Mapping[str, float] | None = None,
-    processes: Processes | None = None,
+    processes: Processes = ALONE,
 ) -> TrainingResult:
     """Tune a CLIP model on people's choices and measure it on the choices held out.
 
@@ -78,7 +78,7 @@ def train(
             their pixels and so have to be read in every training.
         reliability: how much each annotator's answers count in training, 1 where not named; the test counts all alike.
         processes: those that share this training, each of which calls this function with the same arguments, see
-            `launch`; None: this one alone.
+            `launch`; by default this one alone.
 
     Raises:
         UnableToTrain: there is nothing to train on, the base isn't the model that the config asks for, or the memory
@@ -89,7 +89,7 @@ def train(
     """
     run = _Run(
         config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic, reliability or {},
-        processes or Alone(),
+        processes,
     )  # fmt: skip
     if finished := run.finished_result():
         return finished
@@ -123,7 +123,7 @@ class _Run:
     ) -> None:
         self.config, self.on_step, self.should_stop, self.processes = config, on_step, should_stop, processes
         self.folder, self.steps_folder, self.best_folder = (out_folder / name for name in ("model", "steps", "best"))
-        self.device = processes.device or backend.pick_device(device)
+        self.device = backend.pick_device(processes.device or device)
         wanted = config.precision
         self.dtype = backend.pick_dtype(self.device) if wanted == "auto" else getattr(torch, wanted)
         self.test_choices = [choice for choice in choices if choice.split == "test" and choice.outcome != "all_bad"]

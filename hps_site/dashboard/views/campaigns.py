@@ -35,7 +35,7 @@ from hps_site.dashboard.queries import ballots, forecasts
 from worker.models import Run
 from worker.queries import is_worker_online, queue_of
 from worker.services.runs import OpenedRun, open_run
-from worker.views import staff_only
+from worker.views.staff import staff_only
 
 BAD_ROWS_SHOWN = 50
 WIDTH_POINTS = 10

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 from annotations.exports.choices import export_snapshot
 from annotations.models import Campaign, Vote
 from annotations.services.snapshots import take_snapshot
-from worker.views import staff_only
+from worker.views.staff import staff_only
 
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 # More than these would keep a web process busy for longer than a proxy waits.

@@ -20,7 +20,7 @@ from worker.models import Label, Labelling, Run
 from worker.queries import PRESETS
 from worker.services.label_review import UnableToStrikeOut, restore, strike_out
 from worker.services.runs import UnableToOpenRun, UnknownPreset, open_run
-from worker.views import staff_only
+from worker.views.staff import staff_only
 
 LABELLINGS_ON_A_PAGE = 25
 

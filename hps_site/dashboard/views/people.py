@@ -19,7 +19,7 @@ from hps_site.dashboard import charts, pictures
 from hps_site.dashboard.queries import people as queries
 from hps_site.dashboard.queries.people import PersonRow
 from scoring.metrics import Estimate
-from worker.views import staff_only
+from worker.views.staff import staff_only
 
 PEOPLE_ON_A_PAGE = 50
 

@@ -29,7 +29,7 @@ from annotations.forms import VoteForm
 from annotations.models import Campaign, Image, Slot, Task, Vote
 from annotations.queries.voting import Progress, ShownClaim, shown_claims
 from annotations.views.voting import NO_ID, voting_context
-from worker.views import staff_only
+from worker.views.staff import staff_only
 
 TASKS = 20
 """So many are shown; then it begins anew."""

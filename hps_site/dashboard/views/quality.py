@@ -23,7 +23,7 @@ from annotations.services.gold import (
 from hps_site.dashboard import pictures
 from hps_site.dashboard.queries.people import check_tasks
 from hps_site.dashboard.queries.quality import gold_rows, quality_report
-from worker.views import staff_only
+from worker.views.staff import staff_only
 
 # Regular tasks offered for gold by hand.
 OFFERED = 8

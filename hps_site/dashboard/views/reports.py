@@ -27,7 +27,7 @@ from scoring.rankings import RankedGenerator
 from worker.models import Run
 from worker.queries import PRESETS
 from worker.services.runs import UnableToOpenRun, open_run
-from worker.views import staff_only
+from worker.views.staff import staff_only
 
 
 @require_safe

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from annotations.models import Annotator, Campaign, Outcome, StateChange, Task
+from annotations.models import Annotator, Campaign, Outcome, Snapshot, StateChange, Task
 from hps_site.dashboard.queries.people import effect_of
 from hps_site.dashboard.queries.quality import gold_rows
 from tests.annotations.factories import (
@@ -24,7 +24,6 @@ from tests.annotations.factories import (
     make_user,
 )
 from tests.hps_site.dashboard.worlds import cast, make_version, task_of
-from worker.models import Snapshot
 from worker.snapshots import take_snapshot
 
 pytestmark = pytest.mark.django_db
@@ -122,6 +121,20 @@ def test_people_can_be_narrowed_to_a_campaign_and_sorted(staff):
     assert staff.get(address, {"sort": "-ties"}).context["page"][3].annotator == eve
     for name in ("votes", "gold", "repeats", "fit", "reliability", "place", "skips", "time", "too_fast", "last", "x"):
         assert staff.get(address, {"sort": name}).status_code == 200
+
+
+def test_people_on_the_next_page_are_those_of_the_same_campaign_in_the_same_order(staff, monkeypatch):
+    monkeypatch.setattr("hps_site.dashboard.views.people.PEOPLE_ON_A_PAGE", 2)
+    people = make_annotators(3)
+    voted_campaign(people)
+    address = reverse("dashboard:people")
+
+    page = staff.get(address, {"campaign": "birds", "sort": "-gold"}).content.decode()
+
+    assert 'href="?campaign=birds&amp;sort=-gold&amp;page=2"' in page
+    last = staff.get(f"{address}?campaign=birds&sort=-gold&page=2").context["page"]
+    assert len(last) == 1
+    assert "Page 2 of 2" in text_of(staff.get(address, {"page": 2}))
 
 
 @pytest.mark.parametrize("count", [2, 8])

@@ -1,23 +1,21 @@
 """What staff do with an adapter: have it measured, put it before people, decide."""
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from worker.forms.studies import EFFECT, StudyForm
 from worker.models import ModelVersion, Run
-from worker.services.runs import OpenedRun, UnableToOpenRun, open_run
+from worker.services.runs import open_run
 from worker.services.versions import UnableToReject, reject_version
-from worker.study_forms import EFFECT, StudyForm
-from worker.study_plans import plan_of
-from worker.views import staff_only
+from worker.views.staff import go_to_opened, person_of, staff_only
+from worker.views.study_plans import plan_of
 
 may_open = permission_required("worker.add_run", raise_exception=True)
 
@@ -31,8 +29,8 @@ def new_study(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         form = StudyForm(request.POST)
         if form.is_valid():
-            return _go_to(request, lambda: open_run(
-                kind=Run.Kind.STUDY, preset="", config=form.config, by=_person(request)
+            return go_to_opened(request, lambda: open_run(
+                kind=Run.Kind.STUDY, preset="", config=form.config, by=person_of(request)
             ))  # fmt: skip
         return render(request, "worker/study.html", {"form": form, **plan_of(form)}, status=422)
     asked = {"effect": EFFECT, **request.GET.dict()}
@@ -49,7 +47,7 @@ def prove(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Have an adapter measured in four arms, with the settings of the shop."""
     version = get_object_or_404(ModelVersion, public_id=public_id, family=ModelVersion.Family.ADAPTER)
     config = {"version": str(version)}
-    return _go_to(request, lambda: open_run(kind=Run.Kind.PROOF, preset="", config=config, by=_person(request)))
+    return go_to_opened(request, lambda: open_run(kind=Run.Kind.PROOF, preset="", config=config, by=person_of(request)))
 
 
 @require_POST
@@ -59,27 +57,9 @@ def reject(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Decide against a version, with a reason."""
     version = get_object_or_404(ModelVersion, public_id=public_id)
     try:
-        reject_version(version=version, reason=request.POST.get("reason", ""), by=_person(request))
+        reject_version(version=version, reason=request.POST.get("reason", ""), by=person_of(request))
     except UnableToReject as error:
         messages.error(request, str(error))
     else:
         messages.success(request, _("%(version)s is rejected. A promotion takes that back.") % {"version": version})
     return redirect(version)
-
-
-def _go_to(request: HttpRequest, open_one: Any) -> HttpResponse:
-    try:
-        opened: OpenedRun = open_one()
-    except UnableToOpenRun as error:
-        messages.error(request, str(error))
-        return redirect("worker:runs")
-    if opened.is_new:
-        messages.success(request, _("Run opened."))
-    else:
-        messages.info(request, _("A run of this kind is active already; here it is."))
-    return redirect(opened.run)
-
-
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # staff_only lets nobody else in
-    return request.user

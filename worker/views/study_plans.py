@@ -4,10 +4,10 @@ from typing import Any
 
 from scoring.power import PairPlan
 from worker import queries
+from worker.forms.studies import EFFECTS, StudyForm, default_plan
 from worker.models import ModelVersion
 from worker.proof_tables import proof_tables
 from worker.services.adapters import original_of
-from worker.study_forms import EFFECTS, StudyForm, default_plan
 
 # What a vote takes where nobody has voted yet, in seconds.
 USUAL_SECONDS = 6.0

@@ -1,0 +1,1 @@
+"""What staff fill in, a module for each of the things they have done."""
