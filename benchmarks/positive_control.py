@@ -22,7 +22,7 @@ import django
 import numpy as np
 import torch
 
-from scoring.metrics import clustered_mean
+from scoring.metrics import ANYWHERE, clustered_mean
 
 EXPLORED = 80
 """Captions on which guidances were looked for; the others are for confirming."""
@@ -91,7 +91,7 @@ class Control:
 
 def difference(one: np.ndarray, other: np.ndarray, captions: list[str]) -> str:
     """The mean difference with its 95 % interval, in words."""
-    mean = clustered_mean(one - other, captions, name="hidden truth, difference", unit="images", is_share=False)
+    mean = clustered_mean(one - other, captions, name="hidden truth, difference", unit="images", within=ANYWHERE)
     return f"{mean.value:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]"
 
 

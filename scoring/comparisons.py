@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.metrics import Estimate, Scores, clustered_mean, top_one_credits
+from scoring.metrics import DIFFERENCE_OF_SHARES, Estimate, Scores, clustered_mean, top_one_credits
 from scoring.preferences import Choice
 
 FLIPS = 9999
@@ -59,7 +59,9 @@ def paired_test(choices: Sequence[Choice], scores: Scores, other: Scores, *, see
     decided, credits = top_one_credits(choices, scores)
     _, others = top_one_credits(choices, other)
     prompts = [choice.prompt for choice in decided]
-    difference = clustered_mean(credits - others, prompts, name="top-1 of n, difference", seed=seed, is_share=False)
+    difference = clustered_mean(
+        credits - others, prompts, name="top-1 of n, difference", seed=seed, within=DIFFERENCE_OF_SHARES
+    )
     _, places = np.unique(np.asarray(prompts, dtype=str), return_inverse=True)
     sums = np.bincount(places, weights=credits - others).astype(np.float64)
     moved = sums[np.abs(sums) > 1e-12]

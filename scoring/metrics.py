@@ -20,6 +20,12 @@ Verdict = Literal["preferred", "no difference shown", "not preferred"]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 
+# Where a mean can lie.
+SHARE, DIFFERENCE_OF_SHARES, ANYWHERE = (0.0, 1.0), (-1.0, 1.0), (-np.inf, np.inf)
+
+# Means of clusters that differ by less are the same but for rounding.
+SAME = 1e-12
+
 # Resampled prompt counts held in memory at once: 16 MB.
 _CELLS = 2_000_000
 
@@ -95,7 +101,7 @@ def top_one_difference(
     decided, credits = top_one_credits(choices, scores)
     _, others = top_one_credits(choices, other)
     prompts = [choice.prompt for choice in decided]
-    return clustered_mean(credits - others, prompts, name=name, seed=seed, is_share=False)
+    return clustered_mean(credits - others, prompts, name=name, seed=seed, within=DIFFERENCE_OF_SHARES)
 
 
 def pairwise_accuracy(
@@ -222,7 +228,7 @@ def clustered_mean(
     seed: int = 0,
     weights: NDArray[np.int64] | None = None,
     unit: str = "choices",
-    is_share: bool = True,
+    within: tuple[float, float] = SHARE,
 ) -> Estimate:
     """A mean with a bootstrap interval that resamples whole clusters, such as prompts.
 
@@ -235,11 +241,11 @@ def clustered_mean(
         seed: of the resampling; the same seed gives the same interval.
         weights: (m,) how many things each value sums up; by default one.
         unit: what the weights count.
-        is_share: whether the mean lies in 0..1 by its nature, as a difference does not.
+        within: where the mean lies by its nature: `SHARE`, `DIFFERENCE_OF_SHARES` or `ANYWHERE`.
 
     Returns:
-        sum(values) / sum(weights), with the 2.5 and 97.5 percentiles over 2,000 resamples. Where all clusters have the
-        same mean, resampling is blind: a share that is 0 or 1 throughout then gets Wilson's interval for that many
+        sum(values) / sum(weights), with the 2.5 and 97.5 percentiles over 2,000 resamples, see `interval_about`. Where
+        all clusters have the same mean, resampling is blind: a share then gets Wilson's interval for that many
         clusters, so that three unanimous prompts prove nothing. Of one cluster there is no interval.
     """
     counts = np.ones(len(values), dtype=np.int64) if weights is None else weights
@@ -253,10 +259,12 @@ def clustered_mean(
     value = float(sums.sum() / n)
     if len(sums) == 1:
         return Estimate(name, value, None, None, n, unit, "All are of one prompt: no interval.")
-    if is_share and value in (0.0, 1.0) and np.all(sums == value * sizes):
+    if within == SHARE and np.ptp(sums / sizes) < SAME:
         low, high = _wilson(value, len(sums))
     else:
-        low, high = _bootstrap(sums, sizes, seed)
+        totals = np.concatenate(list(resampled_sums(np.stack([sums, sizes], axis=1), seed)))
+        low, high = interval_about(value, totals[:, 0] / totals[:, 1], len(sums))
+        low, high = max(low, within[0]), min(high, within[1])
     return Estimate(name, value, low, high, n, unit)
 
 
@@ -298,14 +306,27 @@ def percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _bootstrap(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    totals = np.concatenate(list(resampled_sums(np.stack([sums, sizes], axis=1), seed)))
-    return percentile_interval(totals[:, 0] / totals[:, 1])
+def interval_about(value: float, resampled: NDArray[np.float64], clusters: int) -> tuple[float, float]:
+    """The middle 95 % of what resampling whole clusters gave, made wider about the value where they are few.
+
+    Percentiles of k resampled clusters take their variance for (k - 1) / k of what it is, and the normal distribution's
+    tails for Student's: of five prompts that show nothing, every sixth interval would leave out the truth. The factor
+    that makes up for both is 1.02 for a hundred clusters, 1.06 for thirty, 1.6 for five and 9 for two.
+    Source: T. Hesterberg, What Teachers Should Know About the Bootstrap (2015), on its narrowness, who moves the
+    percentiles instead; of two clusters even the outermost ones are too near.
+    """
+    low, high = percentile_interval(resampled)
+    tail = (1 + CONFIDENCE) / 2
+    wider = stats.t.ppf(tail, clusters - 1) / stats.norm.ppf(tail) * np.sqrt(clusters / (clusters - 1))
+    return float(value - wider * (value - low)), float(value + wider * (high - value))
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:
-    interval = stats.binomtest(round(share * n), n).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
+    """Wilson's interval of a share of n, which need not be a whole number of them."""
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def _credit(choice: Choice, generator: str) -> float:

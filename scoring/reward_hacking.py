@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.metrics import Estimate, UnableToMeasure, clustered_mean, percentile_interval, resampled_sums
+from scoring.metrics import ANYWHERE, Estimate, UnableToMeasure, clustered_mean, percentile_interval, resampled_sums
 
 Array = NDArray[np.floating]
 
@@ -119,7 +119,7 @@ def difference(
     if upper is None or lower is None:
         return None
     gaps = np.asarray(upper, dtype=np.float64) - np.asarray(lower, dtype=np.float64)
-    return clustered_mean(gaps, _prompts(len(gaps)), name=name, seed=seed, unit="prompts", is_share=False)
+    return clustered_mean(gaps, _prompts(len(gaps)), name=name, seed=seed, unit="prompts", within=ANYWHERE)
 
 
 def win_rate(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
 from django.urls import reverse
 from playwright.sync_api import Page, Route, expect
 
@@ -41,11 +42,11 @@ def choose_upload(page: Page, file: Path) -> None:
 
 
 def test_a_campaign_from_an_upload_whose_connection_broke_until_it_runs(
-    opened_by_staff: Opened, tmp_path: Path
+    opened: Opened, boss: User, tmp_path: Path
 ) -> None:
     file = tmp_path / "foxes.zip"
     file.write_bytes(zip_of(two_generators(prompts=3)))
-    page = opened_by_staff(NEW)
+    page = opened(NEW, user=boss)
     sent: list[str] = []
 
     def break_after_three(route: Route) -> None:
@@ -64,7 +65,7 @@ def test_a_campaign_from_an_upload_whose_connection_broke_until_it_runs(
     assert UploadPart.objects.count() == 3
 
     # The page is left in the middle and opened anew; what is there is not sent again.
-    again = opened_by_staff(NEW)
+    again = opened(NEW, user=boss)
     put: list[str] = []
     again.on("request", lambda request: put.append(request.url) if request.method == "PUT" else None)
     again.get_by_label("Name").fill("Foxes")
@@ -85,10 +86,10 @@ def test_a_campaign_from_an_upload_whose_connection_broke_until_it_runs(
     assert (Campaign.objects.get().state, Slot.objects.count()) == ("running", 9)
 
 
-def test_an_upload_goes_on_by_itself_when_the_connection_is_back(opened_by_staff: Opened, tmp_path: Path) -> None:
+def test_an_upload_goes_on_by_itself_when_the_connection_is_back(opened: Opened, boss: User, tmp_path: Path) -> None:
     file = tmp_path / "foxes.zip"
     file.write_bytes(zip_of(two_generators()))
-    page = opened_by_staff(NEW)
+    page = opened(NEW, user=boss)
     failed: set[str] = set()
 
     def fail_once(route: Route) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from scoring import metrics
 from scoring.metrics import Estimate, UnableToMeasure
@@ -152,6 +153,42 @@ def test_clustered_mean_covers_the_truth_as_often_as_it_says():
         covered += interval.low <= 0.5 <= interval.high
 
     assert 70 <= covered <= 79
+
+
+@pytest.mark.parametrize("prompts", [2, 3, 5, 10])
+def test_few_prompts_that_show_nothing_seldom_seem_to_show_something(prompts):
+    rng = np.random.default_rng(0)
+    verdicts = []
+    for seed in range(200):
+        votes = rng.binomial(5, rng.beta(2, 2, prompts)).astype(float)  # people agree somewhat within each prompt
+        clusters = [str(prompt) for prompt in range(prompts)]
+        weights = np.full(prompts, 5)
+        verdicts.append(metrics.verdict(metrics.clustered_mean(votes, clusters, name="x", weights=weights, seed=seed)))
+
+    assert np.mean([verdict != "no difference shown" for verdict in verdicts]) <= 0.09
+    assert metrics.verdict(metrics.clustered_mean(np.ones(12), [str(n) for n in range(12)], name="x")) == "preferred"
+
+
+def test_an_interval_stays_where_its_number_can_lie():
+    apart = np.array([0.0, 1.0, 1.0])
+
+    share = metrics.clustered_mean(apart, ["a", "b", "c"], name="share")
+    difference = metrics.clustered_mean(apart, ["a", "b", "c"], name="difference", within=metrics.DIFFERENCE_OF_SHARES)
+    anything = metrics.clustered_mean(apart, ["a", "b", "c"], name="anything", within=metrics.ANYWHERE)
+
+    assert (share.low, share.high) == (0.0, 1.0)
+    assert (difference.low, difference.high) == (-1.0, 1.0)
+    assert anything.low < -1
+    assert anything.high > 1
+
+
+def test_prompts_that_all_say_the_same_have_wilsons_interval_whatever_they_say():
+    alike = metrics.clustered_mean(np.full(4, 3.0), list("abcd"), name="x", weights=np.full(4, 5))
+
+    known = stats.binomtest(12, 20).proportion_ci(method="wilson")
+    of_twenty = metrics.clustered_mean(np.full(20, 0.6), [str(n) for n in range(20)], name="x")
+    assert (alike.value, alike.low < 0.5 < alike.high) == (0.6, True)
+    assert (of_twenty.low, of_twenty.high) == pytest.approx((known.low, known.high))
 
 
 def test_clustered_mean_is_near_the_normal_interval():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hps_site.demo.study.declaration import CONTROLS, DECLARED, ORIGINAL, WITHOUT_NEGATIVE, Arm, Declaration
 from hps_site.demo.study.kept import HACKED, POSITIVE, Kept, Record, arm_record, hps_record, people_record
 from scoring import reward_hacking
-from scoring.metrics import Estimate, clustered_mean
+from scoring.metrics import ANYWHERE, DIFFERENCE_OF_SHARES, SHARE, Estimate, clustered_mean
 from scoring.reward_hacking import Finding
 
 SKILL = 1.8
@@ -177,17 +177,17 @@ def pairs_of(records: Sequence[Record], first: Arm, second: Arm) -> Pairs:
 def arm_findings(name: str, pairs: Pairs, seed: int | None = None, votes: Sequence[Record] = ()) -> ArmFindings:
     """The numbers of one arm against another, with intervals that are resampled by caption."""
 
-    def mean(values: Numbers, what: str, *, is_share: bool) -> Estimate:
-        return clustered_mean(values, pairs.captions, name=what, unit="images", is_share=is_share)
+    def mean(values: Numbers, what: str, within: tuple[float, float]) -> Estimate:
+        return clustered_mean(values, pairs.captions, name=what, unit="images", within=within)
 
     return ArmFindings(
         name=name,
         seed=seed,
-        wins=mean(pairs.wins, "share of truly better images", is_share=True),
-        utility=mean(pairs.utility, "hidden truth, difference", is_share=False),
-        expected_votes=mean(pairs.expected_votes, "expected share of votes", is_share=True),
-        hps=None if np.isnan(pairs.hps).any() else mean(pairs.hps, "HPS, difference", is_share=False),
-        clip=mean(pairs.clip, "CLIP score, difference", is_share=False),
+        wins=mean(pairs.wins, "share of truly better images", SHARE),
+        utility=mean(pairs.utility, "hidden truth, difference", ANYWHERE),
+        expected_votes=mean(pairs.expected_votes, "expected share of votes", SHARE),
+        hps=None if np.isnan(pairs.hps).any() else mean(pairs.hps, "HPS, difference", ANYWHERE),
+        clip=mean(pairs.clip, "CLIP score, difference", ANYWHERE),
         votes=_votes(votes) if votes else None,
     )
 
@@ -264,9 +264,11 @@ def _control(arm: Arm, declared: dict[int, Record], kept: Kept) -> ControlFindin
     found = arm_findings(arm.name, pairs_of(own, arm, ORIGINAL))
     ours = pairs_of([declared[seed] for seed in done], DECLARED, ORIGINAL)
     theirs = pairs_of(list(done.values()), arm, ORIGINAL)
-    more = clustered_mean(ours.wins - theirs.wins, ours.captions, name="declared less control", is_share=False)
+    more = clustered_mean(
+        ours.wins - theirs.wins, ours.captions, name="declared less control", within=DIFFERENCE_OF_SHARES
+    )
     more_utility = clustered_mean(
-        ours.utility - theirs.utility, ours.captions, name="declared less control, hidden truth", is_share=False
+        ours.utility - theirs.utility, ours.captions, name="declared less control, hidden truth", within=ANYWHERE
     )
     if not is_above(found.wins, 0.5):
         return ControlFindings(found, list(done), more, more_utility, "nothing")
