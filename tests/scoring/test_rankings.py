@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import choix
 import numpy as np
 import pandas as pd
@@ -164,7 +166,7 @@ def test_ranking_reports_generators_that_were_never_compared():
 
 
 def test_ranking_is_the_same_for_the_same_seed_and_for_a_generator_read_once():
-    choices = between(NAMES, (4, 3, 2, 1))
+    choices = between(NAMES, (40, 30, 20, 10))
 
     assert ranking(iter(choices)) == ranking(choices)
     assert ranking(choices, seed=1) != ranking(choices)
@@ -236,6 +238,33 @@ def test_rank_interval_covers_the_truth_as_often_as_it_says():
         covered += sum(ranked[n].low <= worth <= ranked[n].high for n, worth in zip(NAMES, truth, strict=True))
 
     assert 0.92 <= covered / 240 <= 0.98
+
+
+@pytest.mark.parametrize(("prompts", "blocks"), [(25, 2000), (100, 50)], ids=["few-prompts", "prompts-in-blocks"])
+def test_rank_interval_covers_the_truth_where_votes_of_one_prompt_resemble_each_other(prompts, blocks, monkeypatch):
+    monkeypatch.setattr(rankings, "BLOCKS", blocks)
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(60):
+        liked = rng.normal(0, 1, (prompts, 4))  # on some prompts one is better, on others another: over all, none
+        votes = [
+            choice(place, prompt=str(prompt), images=NAMES, generators=NAMES)
+            for prompt, worths in enumerate(liked)
+            for place in (worths + rng.gumbel(size=(20, 4))).argmax(axis=1).tolist()
+        ]
+        covered += sum(place.low <= 0 <= place.high for place in rank(votes))
+
+    assert 0.9 <= covered / 240 <= 0.99
+
+
+def test_rank_interval_of_a_single_prompt_is_that_of_its_votes():
+    votes = between(("alpha", "beta"), (10, 30))
+    of_one = [replace(vote, prompt="p") for vote in votes]
+
+    together, apart = rank(of_one, prior=1e-9)[0], rank(votes, prior=1e-9)[0]
+
+    # Fisher information of the difference: 40 * 3/4 * 1/4.
+    assert together.high - together.log_worth == pytest.approx(1.96 / np.sqrt(40 * 3 / 16) / 2, rel=1e-3)
+    assert apart.high - apart.log_worth == pytest.approx(together.high - together.log_worth, rel=0.1)
 
 
 def test_to_record_has_the_names_that_outside_programs_rely_on():
