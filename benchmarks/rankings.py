@@ -32,7 +32,7 @@ def main() -> None:
     votes = made(rng, worths - worths.mean(), wanted.votes, wanted.sizes)
     before = megabytes()
     started, cpu = time.perf_counter(), time.process_time()
-    ranking = rank_votes([f"generator {n}" for n in range(wanted.generators)], votes, is_order_shown=True)
+    ranking = rank_votes([f"generator {n}" for n in range(wanted.generators)], votes)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
     count = sum(len(of_size.answers) for of_size in votes)
     sizes = " ".join(map(str, wanted.sizes))
@@ -51,7 +51,7 @@ def made(rng: np.random.Generator, worths: np.ndarray, count: int, sizes: list[i
         utilities = np.hstack([utilities, TIE + utilities.mean(axis=1, keepdims=True)])
         answers = (utilities + rng.gumbel(size=utilities.shape)).argmax(axis=1).astype(np.int32)
         prompts = np.arange(len(members), dtype=np.uint32) // VOTES_PER_PROMPT
-        made.append(Votes(members, answers, prompts))
+        made.append(Votes(members, answers, prompts, has_places=True))
     return made
 
 

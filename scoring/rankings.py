@@ -4,6 +4,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ class Ranking:
 
     leanings: tuple[float, ...]
     """By place on the screen, how much it adds to the log-worth of what stands there, their mean being 0; empty where
-    places weren't looked at."""
+    nobody's places are known."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Votes:
     """Judgements on sets of one size as arrays."""
 
     members: NDArray[np.int32]
-    """(V, n) index of the generator of each image, in the order shown where that is known."""
+    """(V, n) index of the generator of each image."""
 
     answers: NDArray[np.int32]
     """(V,) which image was chosen, 0..n-1, or n for no winner."""
@@ -96,56 +97,66 @@ class Votes:
     """(V,) a number for each one's prompt: votes of one prompt resemble each other, and are resampled together. None
     where every vote has a prompt of its own."""
 
+    has_places: bool = False
+    """Whether `members` are in the order in which they stood on the screen."""
+
 
 def rank(choices: Iterable[Choice], *, prior: float = PRIOR) -> list[RankedGenerator]:
     """The places of `ranking`, best first; arguments and errors as there."""
     return ranking(choices, prior=prior).places
 
 
-def ranking(choices: Iterable[Choice], *, prior: float = PRIOR, is_order_shown: bool = False, seed: int = 0) -> Ranking:
+def ranking(
+    choices: Iterable[Choice], *, placed: Iterable[Choice] = (), prior: float = PRIOR, seed: int = 0
+) -> Ranking:
     """Rank generators by a Plackett-Luce model of first choices; of two images each, that is Bradley-Terry.
 
     All-bad answers say nothing of who is better and are left out, as are choices that don't name all generators. A tie
     is an answer of its own (Davidson's), so that many ties don't draw the worths together.
 
     Args:
-        choices: of 2 to 9 images; read once, and not kept.
+        choices: of 2 to 9 images, in an order that says nothing; read once, and not kept.
+        placed: further ones, whose `images` are in the order in which they stood on the screen: a leaning to a place is
+            estimated from them beside the worths and taken out of these.
         prior: precision of a normal prior on each log-worth, above 0; see `PRIOR`.
-        is_order_shown: whether `images` are in the order in which they stood on the screen; a leaning to a place is
-            then estimated beside the worths and taken out of them.
         seed: of the resampling.
 
     Raises:
         UnableToRank: no choice names its generators, fewer than two are named, or the prior is not above 0.
     """
-    names, votes = tabulate(choices)
-    return rank_votes(names, votes, prior=prior, is_order_shown=is_order_shown, seed=seed)
+    names, votes = tabulate(choices, placed)
+    return rank_votes(names, votes, prior=prior, seed=seed)
 
 
-def tabulate(choices: Iterable[Choice]) -> tuple[list[str], list[Votes]]:
-    """Names of the generators, sorted, and the judgements by size of the set; see `ranking` for what is left out."""
+def tabulate(choices: Iterable[Choice], placed: Iterable[Choice] = ()) -> tuple[list[str], list[Votes]]:
+    """Names of the generators, sorted, and the judgements by size of the set and whether their places are known.
+
+    See `ranking` for what is left out.
+    """
     seen: dict[str, int] = {}
-    members: dict[int, list[int]] = {}
-    answers: dict[int, list[int]] = {}
-    prompts: dict[int, array[int]] = {}
-    for choice in choices:
+    members: dict[tuple[int, bool], list[int]] = {}
+    answers: dict[tuple[int, bool], list[int]] = {}
+    prompts: dict[tuple[int, bool], array[int]] = {}
+    for choice, has_places in chain(zip(choices, repeat(False)), zip(placed, repeat(True))):
         generators = choice.generators
         if not generators or choice.outcome == "all_bad" or None in generators:
             continue
         n = len(generators)
-        members.setdefault(n, []).extend([seen.setdefault(str(name), len(seen)) for name in generators])
-        answers.setdefault(n, []).append(n if choice.chosen is None else choice.chosen)
-        prompts.setdefault(n, array("I")).append(zlib.crc32(choice.prompt.encode()))
+        kind = n, has_places
+        members.setdefault(kind, []).extend([seen.setdefault(str(name), len(seen)) for name in generators])
+        answers.setdefault(kind, []).append(n if choice.chosen is None else choice.chosen)
+        prompts.setdefault(kind, array("I")).append(zlib.crc32(choice.prompt.encode()))
     names = sorted(seen)
     sorted_place = np.empty(len(names), dtype=np.int32)
     sorted_place[[seen[name] for name in names]] = np.arange(len(names))
     return names, [
         Votes(
-            sorted_place[np.array(members.pop(n), dtype=np.int32)].reshape(-1, n),
-            np.array(answers.pop(n), dtype=np.int32),
-            np.array(prompts.pop(n), dtype=np.uint32),
+            sorted_place[np.array(members.pop((n, has_places)), dtype=np.int32)].reshape(-1, n),
+            np.array(answers.pop((n, has_places)), dtype=np.int32),
+            np.array(prompts.pop((n, has_places)), dtype=np.uint32),
+            has_places,
         )
-        for n in sorted(members)
+        for n, has_places in sorted(members)
     ]
 
 
@@ -154,7 +165,6 @@ def rank_votes(
     votes: Sequence[Votes],
     *,
     prior: float = PRIOR,
-    is_order_shown: bool = False,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Ranking:
@@ -173,10 +183,10 @@ def rank_votes(
         raise UnableToRank(f"The prior's precision must be above 0, not {prior}.")
     if len(names) < 2:
         raise UnableToRank(f"Ranking needs choices between at least two named generators, there are {len(names)}.")
-    groups, rows = zip(*(_collapsed(of_size, keeps_order=is_order_shown) for of_size in votes), strict=True)
-    widest = max(group.members.shape[1] for group in groups)
-    has_ties = any((group.answers == group.members.shape[1]).any() for group in groups)
-    model = Model(len(names), has_ties, widest if is_order_shown else 0, prior)
+    groups, rows = zip(*map(_collapsed, votes), strict=True)
+    widest = max((group.size for group in groups if group.has_places), default=0)
+    has_ties = any((group.answers == group.size).any() for group in groups)
+    model = Model(len(names), has_ties, widest, prior)
     values, curvature = choice_model.fit(model, groups)
     rng = np.random.default_rng(seed)
     gradients = _of_blocks(model, groups, rows, _blocks(votes, rng), values)
@@ -190,6 +200,7 @@ def rank_votes(
         worths + _drawn(gradients, model.prior * values, rng, resamples) @ inverse.T,
     )
     chosen, shown = _tallies(groups, len(names))
+    leanings = values[len(names) + has_ties :]
     order = sorted(range(len(names)), key=lambda place: (-worths[place], names[place]))
     return Ranking(
         places=[
@@ -209,31 +220,31 @@ def rank_votes(
         },
         components=_components(groups, names),
         tie=float(values[len(names)]) if has_ties else None,
-        leanings=tuple((values[len(names) + has_ties :] - values[len(names) + has_ties :].mean()).tolist())
-        if is_order_shown
-        else (),
+        leanings=tuple((leanings - leanings.mean()).tolist()) if widest else (),
     )
 
 
-def _collapsed(votes: Votes, *, keeps_order: bool) -> tuple[Counts, NDArray[np.int32]]:
+def _collapsed(votes: Votes) -> tuple[Counts, NDArray[np.int32]]:
     """Equal answers to equal sets, counted, each being named by a number; and for each vote which of them it is.
 
     Of so many generators in sets so large that there are not numbers enough, equal ones are rare, and are left alone.
     """
     members, answers = votes.members, votes.answers
     n = members.shape[1]
-    if not keeps_order:
+    if not votes.has_places:
         chosen = np.take_along_axis(members, answers.clip(max=n - 1)[:, None], axis=1)
         members = np.sort(members, axis=1)
         answers = np.where(answers < n, (members == chosen).argmax(axis=1), n).astype(np.int32)
     generators = int(members.max(initial=0)) + 1
     if generators**n * (n + 1) > LARGEST_NUMBER:
-        return Counts(members, answers, np.ones(len(answers))), np.arange(len(answers), dtype=np.int32)
+        uncounted = Counts(members, answers, np.ones(len(answers)), votes.has_places)
+        return uncounted, np.arange(len(answers), dtype=np.int32)
     numbers = answers.astype(np.int64)
     for column in members.T:
         numbers = numbers * generators + column
     _, first, row_of_vote, counts = np.unique(numbers, return_index=True, return_inverse=True, return_counts=True)
-    return Counts(members[first], answers[first], counts.astype(np.float64)), row_of_vote.astype(np.int32)
+    counted = Counts(members[first], answers[first], counts.astype(np.float64), votes.has_places)
+    return counted, row_of_vote.astype(np.int32)
 
 
 def _blocks(votes: Sequence[Votes], rng: np.random.Generator) -> NDArray[np.int32]:
@@ -307,7 +318,7 @@ def _tallies(groups: Sequence[Counts], size: int) -> tuple[Floats, Floats]:
     """How often each was chosen, and in how many judgements each was shown, once however many of its images were."""
     chosen, shown = np.zeros(size), np.zeros(size)
     for group in groups:
-        n = group.members.shape[1]
+        n = group.size
         decided = group.answers < n
         winners = np.take_along_axis(group.members, group.answers.clip(max=n - 1)[:, None], axis=1)[:, 0]
         chosen += np.bincount(winners[decided], weights=group.counts[decided], minlength=size)
@@ -320,7 +331,7 @@ def _tallies(groups: Sequence[Counts], size: int) -> tuple[Floats, Floats]:
 
 def _components(groups: Sequence[Counts], names: Sequence[str]) -> list[list[str]]:
     """Who was compared with whom, directly or not; largest first."""
-    one = np.concatenate([np.repeat(group.members[:, 0], group.members.shape[1] - 1) for group in groups])
+    one = np.concatenate([np.repeat(group.members[:, 0], group.size - 1) for group in groups])
     two = np.concatenate([group.members[:, 1:].ravel() for group in groups])
     graph = sparse.coo_matrix((np.ones(len(one)), (one, two)), shape=(len(names), len(names)))
     count, labels = csgraph.connected_components(graph, directed=False)
