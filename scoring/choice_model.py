@@ -9,7 +9,7 @@ Bradley-Terry model to accommodate ties (1970).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -34,13 +34,25 @@ class Counts:
     """Equal answers to equal sets of one size, collapsed."""
 
     members: NDArray[np.int32]
-    """(R, n) who was shown; in the order shown where places count."""
+    """(R, n) who was shown; in the order shown where that is known."""
 
     answers: NDArray[np.int32]
     """(R,) which of them was chosen, 0..n-1, or n for no winner."""
 
     counts: Floats
     """(R,) how often."""
+
+    has_places: bool
+    """Whether the order of the members is that on the screen, so that a leaning to their places counts."""
+
+    @property
+    def size(self) -> int:
+        """How many are in a set."""
+        return int(self.members.shape[1])
+
+    def at(self, some: slice) -> Self:
+        """Some of the rows."""
+        return replace(self, members=self.members[some], answers=self.answers[some], counts=self.counts[some])
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Model:
     """Whether anybody saw no winner."""
 
     places: int
-    """How many places have a leaning; 0: they don't count."""
+    """How many places have a leaning; 0: the order is known of no set."""
 
     prior: float
     """Precision of the normal prior on every parameter."""
@@ -67,16 +79,16 @@ class Model:
         """Where the tie's parameter stands; empty without ties."""
         return slice(self.worths, self.worths + self.has_ties)
 
-    def leanings(self, n: int) -> slice:
-        """Where the leanings to the n places of a set stand; empty where places don't count."""
+    def leanings(self, counts: Counts) -> slice:
+        """Where the leanings to the places of these sets stand; empty where their order is not known."""
         start = self.worths + self.has_ties
-        return slice(start, start + n if self.places else start)
+        return slice(start, start + counts.size if counts.has_places else start)
 
-    def parameters(self, members: NDArray[np.int32]) -> NDArray[np.int32]:
+    def parameters(self, counts: Counts) -> NDArray[np.int32]:
         """(R, n + ties + leanings) where the parameters of each set stand: its members', the tie's, its places'."""
         everywhere = np.arange(self.size, dtype=np.int32)
-        others = np.concatenate([everywhere[self.tie()], everywhere[self.leanings(members.shape[1])]])
-        return np.hstack([members, np.broadcast_to(others, (len(members), len(others)))])
+        others = np.concatenate([everywhere[self.tie()], everywhere[self.leanings(counts)]])
+        return np.hstack([counts.members, np.broadcast_to(others, (len(counts.members), len(others)))])
 
 
 def fit(model: Model, groups: Sequence[Counts], start: Floats | None = None) -> tuple[Floats, Floats]:
@@ -88,7 +100,7 @@ def fit(model: Model, groups: Sequence[Counts], start: Floats | None = None) -> 
     rows = sum(len(group.counts) for group in groups)
     if start is None and rows > 2 * SAMPLE:
         some = slice(None, None, rows // SAMPLE)
-        part = [Counts(group.members[some], group.answers[some], group.counts[some]) for group in groups]
+        part = [group.at(some) for group in groups]
         values, _ = fit(model, part, values)
     loss, gradient, curvature = likelihood(model, groups, values)
     for _ in range(MOST_STEPS):
@@ -123,8 +135,8 @@ def scores(model: Model, groups: Sequence[Counts], values: Floats) -> sparse.csr
     blocks = []
     for piece in _pieces(groups):
         said = _Expectation.of(model, piece, values)
-        parts = [said.surprise] + [said.tie_surprise[:, None]] * model.has_ties + [said.surprise] * (model.places > 0)
-        data, places = np.hstack(parts), model.parameters(piece.members)
+        parts = [said.surprise] + [said.tie_surprise[:, None]] * model.has_ties + [said.surprise] * piece.has_places
+        data, places = np.hstack(parts), model.parameters(piece)
         pointers = np.arange(len(places) + 1) * places.shape[1]
         shape = (len(places), model.size)
         blocks.append(sparse.csr_matrix((data.astype(np.float32).ravel(), places.ravel(), pointers), shape=shape))
@@ -134,8 +146,7 @@ def scores(model: Model, groups: Sequence[Counts], values: Floats) -> sparse.csr
 def _pieces(groups: Sequence[Counts]) -> Iterator[Counts]:
     for group in groups:
         for start in range(0, len(group.counts), CHUNK):
-            some = slice(start, start + CHUNK)
-            yield Counts(group.members[some], group.answers[some], group.counts[some])
+            yield group.at(slice(start, start + CHUNK))
 
 
 @dataclass(frozen=True)
@@ -161,10 +172,10 @@ class _Expectation:
 
     @classmethod
     def of(cls, model: Model, piece: Counts, values: Floats) -> Self:
-        rows, n = np.arange(len(piece.answers)), piece.members.shape[1]
+        rows, n = np.arange(len(piece.answers)), piece.size
         utilities = values[piece.members]
-        if model.places:
-            utilities += values[model.leanings(n)]
+        if piece.has_places:
+            utilities += values[model.leanings(piece)]
         if model.has_ties:
             utilities = np.hstack([utilities, utilities.mean(axis=1, keepdims=True) + values[model.tie()]])
         logs = utilities - utilities.max(axis=1, keepdims=True)
@@ -182,13 +193,13 @@ def _add_gradient(model: Model, piece: Counts, said: _Expectation, gradient: Flo
     amounts = piece.counts[:, None] * said.surprise
     gradient[: model.worths] -= np.bincount(piece.members.ravel(), amounts.ravel(), model.worths)
     gradient[model.tie()] -= piece.counts @ said.tie_surprise
-    if model.places:
-        gradient[model.leanings(piece.members.shape[1])] -= amounts.sum(axis=0)
+    if piece.has_places:
+        gradient[model.leanings(piece)] -= amounts.sum(axis=0)
 
 
 def _add_curvature(model: Model, piece: Counts, said: _Expectation, curvature: Floats) -> None:
     """The covariance of the credits that the answers give, summed over the rows where their parameters stand."""
-    members, n = piece.members.astype(np.int64), piece.members.shape[1]
+    members, n = piece.members.astype(np.int64), piece.size
     # Mean of the products, less the product of the means: a choice credits one member alone, no winner all of them.
     products = said.tie_share[:, None, None] / n**2 - said.credit[:, :, None] * said.credit[:, None, :]
     products[:, range(n), range(n)] += said.shares
@@ -196,13 +207,13 @@ def _add_curvature(model: Model, piece: Counts, said: _Expectation, curvature: F
     pairs = members[:, :, None] * model.size + members[:, None, :]
     np.add.at(curvature.reshape(-1), pairs.ravel(), products.ravel())
     beside_tie = (piece.counts * said.tie_share)[:, None] * (1 / n - said.credit)
-    tie, leanings = model.tie(), model.leanings(n)
+    tie, leanings = model.tie(), model.leanings(piece)
     if model.has_ties:
         by_worth = np.bincount(members.ravel(), beside_tie.ravel(), model.worths)[:, None]
         curvature[: model.worths, tie] += by_worth
         curvature[tie, : model.worths] += by_worth.T
         curvature[tie, tie] += piece.counts @ (said.tie_share * (1 - said.tie_share))
-    if model.places:
+    if piece.has_places:
         by_place = [np.bincount(members.ravel(), products[:, :, place].ravel(), model.worths) for place in range(n)]
         curvature[: model.worths, leanings] += np.transpose(by_place)
         curvature[leanings, : model.worths] += by_place

@@ -18,7 +18,7 @@ STANDINGS = {
 
 
 def ranking(campaigns: Sequence[Campaign], ranking: Ranking) -> str:
-    """Places as a table, best first, each with the ranks that its interval allows."""
+    """Places as a table, best first, each with the ranks that its interval allows; below, what people lean to."""
     rows = [
         (
             "-".join(str(rank) for rank in dict.fromkeys(ranking.bands[place.generator])),
@@ -32,6 +32,9 @@ def ranking(campaigns: Sequence[Campaign], ranking: Ranking) -> str:
     ]
     lines = [_heading("Generators by what people chose", campaigns)]
     lines += text_table(["rank", "generator", "log-worth", "95 % interval", "chosen", "shown"], rows)
+    if ranking.leanings:
+        leanings = ", ".join(f"{place} {leaning:+.3f}" for place, leaning in enumerate(ranking.leanings, start=1))
+        lines.append(f"Leaning to places on the screen, by votes given here, taken out of the log-worths: {leanings}.")
     if len(ranking.components) > 1:
         groups = "; ".join(", ".join(component) for component in ranking.components)
         lines.append(f"These groups were never compared with each other, so only places within one count: {groups}.")

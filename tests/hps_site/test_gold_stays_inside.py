@@ -91,7 +91,7 @@ def seen_through_every_door(campaign: Campaign, folder: Path, capsys) -> dict[st
         "ranking on the terminal": json.loads(capsys.readouterr().out),
         "figures": ballots.campaign_figures(campaign, ballots.read_ballots([campaign])),
         "outcomes": ballots.outcome_counts(campaign),
-        "places": ballots.position_report(choices),
+        "places": ballots.position_report(ballots.read_ballots([campaign])),
         "agreement": ballots.agreement_report(choices),
         "quality": (quality.estimates, quality.places, choices_of(read_said([campaign]))),
         "summary": (summary.votes, summary.slots, summary.slots_done, summary.recent),

@@ -10,22 +10,23 @@ from scoring.choice_model import Counts, Model, likelihood, scores
 GENERATORS, PRIOR = 7, 0.3
 
 
-def groups(rng, *, ties):
-    """Answers to sets of 2, 3 and 9 images; the same generator may stand in a set more than once."""
+def groups(rng, *, ties, placed):
+    """Answers to sets of 2, 3 and 9 images, whose order may be known; a generator may stand in a set twice."""
     return [
         Counts(
             rng.integers(0, GENERATORS, (40, n)).astype(np.int32),
             rng.integers(0, n + ties, 40).astype(np.int32),
             rng.integers(1, 4, 40).astype(float),
+            has_places=n in placed,
         )
         for n in (2, 3, 9)
     ]
 
 
-def plain_log_likelihood(model, members, answer, values):
+def plain_log_likelihood(model, members, answer, values, *, has_places):
     """Of one answer to one set, one image after the other."""
     utilities = [
-        values[member] + (values[model.worths + model.has_ties + place] if model.places else 0.0)
+        values[member] + (values[model.worths + model.has_ties + place] if has_places else 0.0)
         for place, member in enumerate(members)
     ]
     if model.has_ties:
@@ -35,18 +36,19 @@ def plain_log_likelihood(model, members, answer, values):
 
 def plain_loss(model, counted, values):
     return PRIOR / 2 * sum(value**2 for value in values) - sum(
-        count * plain_log_likelihood(model, members, answer, values)
+        count * plain_log_likelihood(model, members, answer, values, has_places=group.has_places)
         for group in counted
         for members, answer, count in zip(group.members, group.answers, group.counts, strict=True)
     )
 
 
-@pytest.mark.parametrize("places", [0, 9], ids=["no-places", "places"])
+@pytest.mark.parametrize("placed", [(), (2, 3), (2, 3, 9)], ids=["no-places", "places-of-some", "places"])
 @pytest.mark.parametrize("ties", [0, 1], ids=["no-ties", "ties"])
-def test_the_likelihood_and_its_derivatives_are_those_of_a_plain_one(ties, places, monkeypatch):
+def test_the_likelihood_and_its_derivatives_are_those_of_a_plain_one(ties, placed, monkeypatch):
     monkeypatch.setattr(choice_model, "CHUNK", 16)
     rng = np.random.default_rng(3)
-    model, counted = Model(GENERATORS, bool(ties), places, PRIOR), groups(rng, ties=ties)
+    model = Model(GENERATORS, bool(ties), max(placed, default=0), PRIOR)
+    counted = groups(rng, ties=ties, placed=placed)
     values = rng.normal(size=model.size)
 
     loss, gradient, curvature = likelihood(model, counted, values)
@@ -60,7 +62,7 @@ def test_the_likelihood_and_its_derivatives_are_those_of_a_plain_one(ties, place
 
 def test_scores_add_up_to_the_gradient_without_the_prior():
     rng = np.random.default_rng(4)
-    model, counted = Model(GENERATORS, has_ties=True, places=9, prior=PRIOR), groups(rng, ties=1)
+    model, counted = Model(GENERATORS, has_ties=True, places=9, prior=PRIOR), groups(rng, ties=1, placed=(2, 9))
     values = rng.normal(size=model.size)
 
     each = scores(model, counted, values).toarray()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import choix
 import numpy as np
 import pandas as pd
@@ -88,18 +90,20 @@ def test_rank_takes_a_tie_for_an_answer_of_its_own():
     assert [(g.generator, g.chosen, g.shown) for g in found.places] == [("alpha", 3, 8), ("beta", 1, 8)]
 
 
-def plain_negative_log_likelihood(values, names, choices):
+def plain_negative_log_likelihood(values, names, choices, placed):
     """The model written out vote by vote: log-worths, then the tie's parameter, then the places'."""
     total = rankings.PRIOR / 2 * sum(value**2 for value in values)
-    for vote in choices:
-        own = [values[names.index(name)] + values[len(names) + 1 + place] for place, name in enumerate(vote.generators)]
+    for vote in [*choices, *placed]:
+        leanings = values[len(names) + 1 :] if vote in placed else np.zeros(9)
+        own = [values[names.index(name)] + leanings[place] for place, name in enumerate(vote.generators)]
         answers = [*own, values[len(names)] + sum(own) / len(own)]
         picked = len(own) if vote.chosen is None else vote.chosen
         total -= answers[picked] - np.log(sum(np.exp(answer) for answer in answers))
     return total
 
 
-def test_ranking_with_ties_and_places_equals_a_plain_fit():
+@pytest.mark.parametrize("placed", [80, 50], ids=["all-places-known", "some-places-known"])
+def test_ranking_with_ties_and_places_equals_a_plain_fit(placed):
     rng = np.random.default_rng(3)
     choices = []
     for turn in range(80):
@@ -108,10 +112,12 @@ def test_ranking_with_ties_and_places_equals_a_plain_fit():
         choices.append(
             choice("tie" if picked == len(names) else picked, prompt=str(turn), images=names, generators=names)
         )
-    names = sorted(NAMES)
-    plain = optimize.minimize(plain_negative_log_likelihood, np.zeros(9), args=(names, choices), tol=1e-12).x
+    names, with_places, others = sorted(NAMES), choices[:placed], choices[placed:]
+    plain = optimize.minimize(
+        plain_negative_log_likelihood, np.zeros(9), args=(names, others, with_places), tol=1e-12
+    ).x
 
-    found = ranking(choices, is_order_shown=True)
+    found = ranking(others, placed=with_places)
 
     assert [worths(found.places)[name] for name in names] == pytest.approx(plain[:4] - plain[:4].mean(), abs=1e-4)
     assert found.tie == pytest.approx(plain[4], abs=1e-4)
@@ -125,11 +131,30 @@ def test_ranking_takes_a_leaning_to_the_first_place_out_of_the_worths():
         names = ("alpha", "beta") if rng.random() < 0.8 else ("beta", "alpha")
         votes.append(choice(int(rng.random() > 0.7), images=names, generators=names))
 
-    by_place, without = ranking(votes, is_order_shown=True), ranking(votes)
+    by_place, without = ranking([], placed=votes), ranking(votes)
 
     assert abs(worths(by_place.places)["alpha"]) < 0.1 < worths(without.places)["alpha"]
     assert by_place.leanings[0] - by_place.leanings[1] == pytest.approx(np.log(7 / 3), abs=0.15)
     assert without.leanings == ()
+
+
+def test_ranking_learns_no_leaning_from_choices_whose_order_says_nothing():
+    """A file that names the chosen image first, as HPD v3 does, says nothing of places."""
+    rng = np.random.default_rng(0)
+    of_file = [
+        choice(0, prompt=str(turn), images=names, generators=names)
+        for turn, names in enumerate([("alpha", "beta")] * 300 + [("beta", "alpha")] * 100)
+    ]
+    shown = []
+    for turn in range(400):
+        names = tuple(rng.permutation(["alpha", "beta"]).tolist())
+        best = names.index("alpha" if rng.random() < 0.75 else "beta")
+        shown.append(choice(best, prompt=f"shown-{turn}", images=names, generators=names))
+
+    found = ranking(of_file, placed=shown)
+
+    assert worths(found.places)["alpha"] == pytest.approx(np.log(3) / 2, abs=0.1)
+    assert found.leanings == pytest.approx((0, 0), abs=0.15)
 
 
 def test_rank_of_pairs_orders_as_crowd_kit_does():
@@ -164,7 +189,7 @@ def test_ranking_reports_generators_that_were_never_compared():
 
 
 def test_ranking_is_the_same_for_the_same_seed_and_for_a_generator_read_once():
-    choices = between(NAMES, (4, 3, 2, 1))
+    choices = between(NAMES, (40, 30, 20, 10))
 
     assert ranking(iter(choices)) == ranking(choices)
     assert ranking(choices, seed=1) != ranking(choices)
@@ -238,6 +263,33 @@ def test_rank_interval_covers_the_truth_as_often_as_it_says():
     assert 0.92 <= covered / 240 <= 0.98
 
 
+@pytest.mark.parametrize(("prompts", "blocks"), [(25, 2000), (100, 50)], ids=["few-prompts", "prompts-in-blocks"])
+def test_rank_interval_covers_the_truth_where_votes_of_one_prompt_resemble_each_other(prompts, blocks, monkeypatch):
+    monkeypatch.setattr(rankings, "BLOCKS", blocks)
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(60):
+        liked = rng.normal(0, 1, (prompts, 4))  # on some prompts one is better, on others another: over all, none
+        votes = [
+            choice(place, prompt=str(prompt), images=NAMES, generators=NAMES)
+            for prompt, worths in enumerate(liked)
+            for place in (worths + rng.gumbel(size=(20, 4))).argmax(axis=1).tolist()
+        ]
+        covered += sum(place.low <= 0 <= place.high for place in rank(votes))
+
+    assert 0.9 <= covered / 240 <= 0.99
+
+
+def test_rank_interval_of_a_single_prompt_is_that_of_its_votes():
+    votes = between(("alpha", "beta"), (10, 30))
+    of_one = [replace(vote, prompt="p") for vote in votes]
+
+    together, apart = rank(of_one, prior=1e-9)[0], rank(votes, prior=1e-9)[0]
+
+    # Fisher information of the difference: 40 * 3/4 * 1/4.
+    assert together.high - together.log_worth == pytest.approx(1.96 / np.sqrt(40 * 3 / 16) / 2, rel=1e-3)
+    assert apart.high - apart.log_worth == pytest.approx(together.high - together.log_worth, rel=0.1)
+
+
 def test_to_record_has_the_names_that_outside_programs_rely_on():
     assert list(rank(between(NAMES[:2], (3, 1)))[0].to_record()) == [
         "generator", "chosen", "shown", "log_worth", "low", "high"
@@ -259,13 +311,14 @@ def test_rank_on_a_real_study(shared_data):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("is_order_shown", [True, False], ids=["places", "no-places"])
-def test_equal_answers_may_be_counted_or_left_alone(is_order_shown, monkeypatch):
+@pytest.mark.parametrize("has_places", [True, False], ids=["places", "no-places"])
+def test_equal_answers_may_be_counted_or_left_alone(has_places, monkeypatch):
     choices = [*between(NAMES, (4, 3, 2, 1)), *between(NAMES[:2], (2, 5)), *between(NAMES[1:], (1, 0, 3))]
-    counted = ranking(choices, is_order_shown=is_order_shown)
+    given = {"choices": [], "placed": choices} if has_places else {"choices": choices}
+    counted = ranking(**given)
 
     monkeypatch.setattr(rankings, "LARGEST_NUMBER", 0)
-    left_alone = ranking(choices, is_order_shown=is_order_shown)
+    left_alone = ranking(**given)
 
     assert worths(left_alone.places) == pytest.approx(worths(counted.places))
     assert [(g.chosen, g.shown) for g in left_alone.places] == [(g.chosen, g.shown) for g in counted.places]

@@ -19,6 +19,13 @@ from scoring.preferences import Choice
 # Votes fetched from the database at once.
 CHUNK = 5000
 
+ALL_VOTES = Q()
+
+# Votes that came in from a file have its order of the images, which may be that of the answers: HPD v3 names the chosen
+# one first. Where the images stood is known of votes that were given on this site.
+IMPORTED = Q(annotator__source=Annotator.Source.IMPORTED)
+GIVEN_HERE = ~IMPORTED
+
 
 class NothingToReport(Exception):
     """There is nothing to report on; the message says where it would come from."""
@@ -29,6 +36,8 @@ class Ballot(NamedTuple):
 
     choice: Choice
     """With the ids of prompt, images and annotator as texts, the images in the order in which they were shown."""
+    is_order_shown: bool
+    """False for an imported vote: the order is that of a file."""
     shown_ms: int | None
     day: date
 
@@ -45,6 +54,8 @@ class CampaignFigures:
     median_ms: float | None
     """Of the counted votes whose time is known."""
     timed_votes: int
+    imported_votes: int
+    """Counted votes of which nobody knows where the images stood."""
 
     @property
     def progress_percent(self) -> int:
@@ -130,8 +141,13 @@ def read_ballots(campaigns: Sequence[Campaign]) -> list[Ballot]:
     return list(each_ballot(campaigns))
 
 
-def each_ballot(campaigns: Sequence[Campaign]) -> Iterator[Ballot]:
-    """The same one at a time, for what doesn't keep them: a million votes as a list would take a gigabyte."""
+def each_ballot(campaigns: Sequence[Campaign], among: Q = ALL_VOTES) -> Iterator[Ballot]:
+    """The same one at a time, for what doesn't keep them: a million votes as a list would take a gigabyte.
+
+    Args:
+        campaigns: whose votes.
+        among: which of them, `IMPORTED` or `GIVEN_HERE`; by default all.
+    """
     generators = dict(
         Candidate.objects.filter(task__campaign__in=campaigns, image__generator__isnull=False)
         .order_by()
@@ -140,12 +156,13 @@ def each_ballot(campaigns: Sequence[Campaign]) -> Iterator[Ballot]:
     )
     rows = (
         Vote.objects.counted()
-        .filter(task__campaign__in=campaigns)
+        .filter(among, task__campaign__in=campaigns)
         .order_by("pk")
         .values_list(
             "task__prompt_id",
             "task__prompt__split",
             "annotator_id",
+            "annotator__source",
             "outcome",
             "image_id",
             "order",
@@ -153,7 +170,7 @@ def each_ballot(campaigns: Sequence[Campaign]) -> Iterator[Ballot]:
             TruncDate("created_at"),
         )
     )
-    for prompt, split, annotator, outcome, image, order, shown_ms, day in rows.iterator(CHUNK):
+    for prompt, split, annotator, source, outcome, image, order, shown_ms, day in rows.iterator(CHUNK):
         yield Ballot(
             choice=Choice(
                 prompt=str(prompt),
@@ -164,6 +181,7 @@ def each_ballot(campaigns: Sequence[Campaign]) -> Iterator[Ballot]:
                 split=split,
                 generators=tuple(generators.get(shown) for shown in order),
             ),
+            is_order_shown=source != Annotator.Source.IMPORTED,
             shown_ms=shown_ms,
             day=day,
         )
@@ -188,6 +206,7 @@ def campaign_figures(campaign: Campaign, ballots: Sequence[Ballot]) -> CampaignF
         slots_done=slots["done"],
         median_ms=statistics.median(times) if times else None,
         timed_votes=len(times),
+        imported_votes=sum(not ballot.is_order_shown for ballot in ballots),
     )
 
 
@@ -222,12 +241,13 @@ def agreement_report(choices: Sequence[Choice]) -> AgreementReport:
     return AgreementReport(percent=agreement.percent_agreement(choices), alpha=agreement.krippendorff_alpha(counts))
 
 
-def position_report(choices: Sequence[Choice]) -> PositionReport | None:
-    """How often each place was chosen, with Wilson's interval; None where no image was ever chosen.
+def position_report(ballots: Sequence[Ballot]) -> PositionReport | None:
+    """How often each place was chosen, with Wilson's interval; None where no image was ever chosen on this site.
 
-    Votes count as independent here, since each had its own random order. Only sets of the commonest size are
-    compared: a place among two is no place among four.
+    Votes count as independent here, since each had its own random order; imported ones, which had not, are left out.
+    Only sets of the commonest size are compared: a place among two is no place among four.
     """
+    choices = [ballot.choice for ballot in ballots if ballot.is_order_shown]
     sizes = Counter(len(choice.images) for choice in choices if choice.is_decided)
     if not sizes:
         return None

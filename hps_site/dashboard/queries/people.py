@@ -176,7 +176,8 @@ def effect_of(annotator: Annotator) -> Effect:
         with_them = [choice for choice in choices if choice.annotator not in excluded - {person}]
         before, after = (others, with_them) if person in excluded else (with_them, others)
         if votes := len(with_them) - len(others):
-            campaigns.append(CampaignEffect(campaign, votes, len(before), _changes(before, after)))
+            changes = _changes(before, after, imported=_imported(campaign))
+            campaigns.append(CampaignEffect(campaign, votes, len(before), changes))
     held = Slot.objects.filter(annotator=annotator, state=Slot.State.LEASED).count()
     return Effect(campaigns=campaigns, versions=_trained_on(annotator), held=held)
 
@@ -189,8 +190,14 @@ def check_tasks(campaign: Campaign) -> list[Task]:
     )
 
 
-def _changes(before: list[Choice], after: list[Choice]) -> list[RankChange]:
-    was, becomes = _ranking(before), _ranking(after)
+def _imported(campaign: Campaign) -> set[str]:
+    """Ids of the people whose votes in a campaign came in from a file, which tells nothing of places."""
+    annotators = Annotator.objects.filter(source=Annotator.Source.IMPORTED, votes__task__campaign=campaign)
+    return {str(pk) for pk in annotators.values_list("pk", flat=True).distinct()}
+
+
+def _changes(before: list[Choice], after: list[Choice], *, imported: set[str]) -> list[RankChange]:
+    was, becomes = _ranking(before, imported), _ranking(after, imported)
     rank_after = {place.generator: at for at, place in enumerate(becomes, start=1)}
     place_after = {place.generator: place for place in becomes}
     return [
@@ -199,10 +206,13 @@ def _changes(before: list[Choice], after: list[Choice]) -> list[RankChange]:
     ]
 
 
-def _ranking(choices: list[Choice]) -> list[RankedGenerator]:
+def _ranking(choices: list[Choice], imported: set[str]) -> list[RankedGenerator]:
     """Empty where there are not two generators to rank."""
     try:
-        return rankings.rank(choices)
+        return rankings.ranking(
+            (choice for choice in choices if choice.annotator in imported),
+            placed=(choice for choice in choices if choice.annotator not in imported),
+        ).places
     except rankings.UnableToRank:
         return []
 

@@ -17,12 +17,12 @@ from hps_site.dashboard import charts, pictures
 from hps_site.dashboard.findings import describe
 from hps_site.dashboard.queries import ballots, overview
 from hps_site.dashboard.queries.agreement import agreement_report
+from hps_site.dashboard.queries.ballots import Ballot
 from hps_site.dashboard.queries.demographic_slices import group_report
 from hps_site.dashboard.queries.scorers import compare_scorers, versions_in_use
 from hps_site.dashboard.queries.stored import generalisation_report, set_comparison, stored_results
 from hps_site.dashboard.queries.studies import study_report
 from scoring import rankings
-from scoring.preferences import Choice
 from scoring.rankings import RankedGenerator
 from worker.models import Run
 from worker.queries import PRESETS
@@ -53,8 +53,8 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
     read = ballots.read_ballots([shown])
     choices = [ballot.choice for ballot in read]
     scorers = compare_scorers([shown], choices)
-    ranking = _ranking(choices)
-    positions = ballots.position_report(choices)
+    ranking = _ranking(read)
+    positions = ballots.position_report(read)
     study = study_report(shown, choices)
     stored = stored_results(shown)
     context = {
@@ -122,9 +122,12 @@ def score(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect(opened.run)
 
 
-def _ranking(choices: list[Choice]) -> list[RankedGenerator]:
+def _ranking(read: list[Ballot]) -> list[RankedGenerator]:
     """Empty where there are not two generators to rank."""
     try:
-        return rankings.rank(choices)
+        return rankings.ranking(
+            (ballot.choice for ballot in read if not ballot.is_order_shown),
+            placed=(ballot.choice for ballot in read if ballot.is_order_shown),
+        ).places
     except rankings.UnableToRank:
         return []

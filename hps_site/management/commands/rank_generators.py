@@ -23,7 +23,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, campaign: str, is_json: bool, **_options: Any) -> None:
         try:
             campaigns = ballots.campaigns_to_report(campaign)
-            ranking = rankings.ranking(ballot.choice for ballot in ballots.each_ballot(campaigns))
+            ranking = rankings.ranking(
+                (ballot.choice for ballot in ballots.each_ballot(campaigns, ballots.IMPORTED)),
+                placed=(ballot.choice for ballot in ballots.each_ballot(campaigns, ballots.GIVEN_HERE)),
+            )
         except (ballots.NothingToReport, rankings.UnableToRank) as error:
             raise CommandError(str(error)) from error
         if is_json:

@@ -6,7 +6,7 @@ import pytest
 
 from annotations.models import Annotator, Outcome, Task
 from hps_site.dashboard.queries import ballots
-from hps_site.dashboard.queries.ballots import NothingToReport, OutcomeCount
+from hps_site.dashboard.queries.ballots import Ballot, NothingToReport, OutcomeCount
 from scoring.preferences import Choice
 from tests.annotations.factories import make_annotator, make_annotators
 from tests.hps_site.dashboard.worlds import cast, empty_campaign, images_of, task_of
@@ -32,7 +32,20 @@ def test_read_ballots_gives_choices_in_the_order_shown():
         split="test",
         generators=("b", "a"),
     )
-    assert (ballot.shown_ms, ballot.day) == (1500, date(2026, 3, 4))
+    assert ballot[1:] == (True, 1500, date(2026, 3, 4))
+
+
+def test_read_ballots_knows_no_places_of_imported_votes():
+    campaign = empty_campaign()
+    task = task_of(campaign, ["a", "b"])
+    cast(task, make_annotator(source=Annotator.Source.IMPORTED), 0)
+    cast(task, make_annotator(), 0)
+
+    read = {ballot.is_order_shown: ballot for ballot in ballots.read_ballots([campaign])}
+
+    assert set(read) == {False, True}
+    assert list(ballots.each_ballot([campaign], ballots.IMPORTED)) == [read[False]]
+    assert list(ballots.each_ballot([campaign], ballots.GIVEN_HERE)) == [read[True]]
 
 
 def test_read_ballots_leaves_out_all_that_does_not_count():
@@ -56,7 +69,7 @@ def test_read_ballots_leaves_out_all_that_does_not_count():
 def test_campaign_figures_count_people_prompts_and_wanted_votes():
     campaign = empty_campaign()
     first, second = task_of(campaign, ["a", "b"]), task_of(campaign, ["a", "b"])
-    ada, ben = make_annotators(2)
+    ada, ben = make_annotator("ada"), make_annotator(source=Annotator.Source.IMPORTED)
     cast(first, ada, 0, shown_ms=1000)
     cast(first, ben, Outcome.TIE, shown_ms=4000)
     cast(second, ada, 1)
@@ -65,7 +78,7 @@ def test_campaign_figures_count_people_prompts_and_wanted_votes():
     figures = ballots.campaign_figures(campaign, ballots.read_ballots([campaign]))
 
     assert figures == ballots.CampaignFigures(
-        votes=3, people=2, prompts=2, slots=4, slots_done=3, median_ms=2500, timed_votes=2
+        votes=3, people=2, prompts=2, slots=4, slots_done=3, median_ms=2500, timed_votes=2, imported_votes=1
     )
     assert figures.progress_percent == 75
 
@@ -99,13 +112,16 @@ def test_daily_votes_count_each_day():
     assert ballots.daily_votes(ballots.read_ballots([campaign])) == {date(2026, 3, 4): 2, date(2026, 3, 6): 1}
 
 
-def _choices(chosen: list[int], images: int = 2) -> list[Choice]:
+def _ballots(chosen: list[int], images: int = 2, *, is_order_shown: bool = True) -> list[Ballot]:
     names = tuple(f"image-{number}" for number in range(images))
-    return [Choice(f"prompt-{n}", names, "choice", place, "ada", "test") for n, place in enumerate(chosen)]
+    return [
+        Ballot(Choice(f"prompt-{n}", names, "choice", place, "ada", "test"), is_order_shown, None, date(2026, 3, 4))
+        for n, place in enumerate(chosen)
+    ]
 
 
 def test_position_report_finds_a_habit():
-    report = ballots.position_report(_choices([0] * 90 + [1] * 10))
+    report = ballots.position_report(_ballots([0] * 90 + [1] * 10))
 
     assert report is not None
     assert [(share.position, share.chosen, share.value) for share in report.shares] == [(1, 90, 0.9), (2, 10, 0.1)]
@@ -116,21 +132,31 @@ def test_position_report_finds_a_habit():
 
 
 def test_position_report_of_even_places_shows_nothing():
-    report = ballots.position_report(_choices([0, 1] * 20))
+    report = ballots.position_report(_ballots([0, 1] * 20))
 
     assert report is not None
     assert report.is_even
 
 
 def test_position_report_compares_sets_of_one_size_only():
-    report = ballots.position_report(_choices([0, 1, 1]) + _choices([3, 3], images=4))
+    report = ballots.position_report(_ballots([0, 1, 1]) + _ballots([3, 3], images=4))
 
     assert report is not None
     assert (report.images, report.choices) == (2, 3)
 
 
+def test_position_report_leaves_out_imported_votes():
+    """HPD v3 names the chosen image first, always."""
+    imported = _ballots([0] * 100, is_order_shown=False)
+
+    assert ballots.position_report(imported) is None
+    assert ballots.position_report(imported + _ballots([0, 1])) == ballots.position_report(_ballots([0, 1]))
+
+
 def test_position_report_without_a_choice_is_none():
-    assert ballots.position_report([Choice("p", ("a", "b"), "tie", None, "ada", "test")]) is None
+    tie = Choice("p", ("a", "b"), "tie", None, "ada", "test")
+
+    assert ballots.position_report([Ballot(tie, True, None, date(2026, 3, 4))]) is None
 
 
 def test_agreement_report_of_two_people_who_agree_on_one_of_two_tasks():

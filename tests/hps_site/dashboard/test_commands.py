@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotations.models import Campaign, Outcome, Task
+from annotations.models import Annotator, Campaign, Outcome, Task
 from hps_site.dashboard.text_reports import text_table
 from tests.annotations.factories import make_annotator, make_annotators
 from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, make_version, task_of
@@ -64,6 +64,40 @@ def test_rank_generators_as_a_table():
     assert lines[0] == "Generators by what people chose: birds"
     assert lines[1].split() == ["rank", "generator", "log-worth", "95", "%", "interval", "chosen", "shown"]
     assert lines[3].split()[:2] == ["1-4", "gull"]
+
+
+def what_stands_first() -> Campaign:
+    """Forty choices of what stands first, three times in four; that is the gull as often as the hawk."""
+    campaign = empty_campaign(slug="birds")
+    ada = make_annotator()
+    for turn in range(40):
+        order = [0, 1] if turn % 2 else [1, 0]
+        cast(task_of(campaign, ["gull", "hawk"]), ada, order[0] if turn % 8 < 6 else order[1], order=order)
+    return campaign
+
+
+LEANINGS = "Leaning to places on the screen, by votes given here, taken out of the log-worths: 1 +0.549, 2 -0.549."
+
+
+def test_rank_generators_prints_the_leanings_to_places():
+    what_stands_first()
+
+    lines = output_of("rank_generators", "--campaign", "birds").splitlines()
+
+    # By hand: odds of 3 to 1 for the first place, whose logarithm is 1.099.
+    assert lines[-1] == LEANINGS
+
+
+def test_rank_generators_learns_no_leaning_from_imported_votes():
+    """HPD v3 names the chosen image first, always."""
+    campaign = what_stands_first()
+    for best in [0, 1] * 20:
+        imported = make_annotator(user=None, source=Annotator.Source.IMPORTED)
+        cast(task_of(campaign, ["gull", "hawk"]), imported, best, order=[best, 1 - best])
+
+    lines = output_of("rank_generators", "--campaign", "birds").splitlines()
+
+    assert lines[-1] == LEANINGS
 
 
 def test_rank_generators_names_groups_that_were_never_compared():
@@ -220,7 +254,7 @@ def test_rank_generators_of_the_real_study(shared_data: Path, files: Path):
 
 def test_rank_generators_of_a_made_study_in_the_same_shape():
     campaign = empty_campaign(slug="sr")
-    people = make_annotators(27)
+    people = [make_annotator(user=None, source=Annotator.Source.IMPORTED) for _ in range(27)]
     wanted = Counter({"ResShift": 62, "SwinIR": 38, "RealESRGAN": 35, "BSRGAN": 27})
     names = sorted(wanted)
     chosen = iter(sorted(wanted.elements()))

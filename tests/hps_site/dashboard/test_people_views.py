@@ -1,5 +1,6 @@
 """The pages of people, quality and gold: who may see and do what, what they say, what they cost."""
 
+import math
 import re
 from uuid import uuid4
 
@@ -226,6 +227,22 @@ def test_effect_tells_a_new_order_and_the_models_that_learnt_from_the_person():
     assert ranks == [("birch", 1, 2), ("alder", 2, 1)]
     assert [(trained.version, trained.votes, trained.of) for trained in effect.versions] == [(version, 40, 70)]
     assert effect_of(cleo).campaigns == []
+
+
+def test_effect_takes_the_order_of_imported_votes_for_no_place():
+    """HPD v3 names the chosen image first, always: a leaning by that would leave nothing of the worths."""
+    (ada,) = make_annotators(1)
+    campaign = make_campaign(tasks=0)
+    for number in range(40):
+        best = int(number % 4 == 0)
+        imported = make_annotator(user=None, source=Annotator.Source.IMPORTED)
+        cast(task_of(campaign, ["alder", "birch"]), imported, best, order=[best, 1 - best])
+    cast(task_of(campaign, ["alder", "birch"]), ada, 0)
+
+    (of_campaign,) = effect_of(ada).campaigns
+
+    alder, birch = (change.before.log_worth for change in of_campaign.changes)
+    assert alder - birch == pytest.approx(math.log(3), abs=0.05)
 
 
 def snapshot_without(_person: Annotator) -> Snapshot:

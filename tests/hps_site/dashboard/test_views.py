@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from annotations.models import Campaign, Outcome
+from annotations.models import Annotator, Campaign, Outcome
 from annotations.services.claims import claim_slots
 from annotations.services.demographics import tell
 from tests.annotations.factories import make_annotator, make_annotators, make_campaign, make_user
@@ -143,13 +143,25 @@ def test_campaign_without_scores_says_how_to_get_them(staff):
     assert "clip-1 (6 choices wait)" in text
 
 
+def test_campaign_of_imported_votes_shows_no_habit_and_says_how_many_there_are(staff):
+    """HPD v3 names the chosen image first, always."""
+    campaign = empty_campaign()
+    for _ in range(2):
+        cast(task_of(campaign, ["a", "b"]), make_annotator(source=Annotator.Source.IMPORTED), 0)
+
+    text = text_of(staff.get(reverse("dashboard:campaign", args=[campaign.slug])))
+
+    assert "2 imported votes are left out: their order is that of a file, not that of a screen." in text
+    assert "Nobody has chosen an image on this site yet" in text
+
+
 def test_campaign_with_only_ties_has_no_place_and_nothing_held_out(staff):
     campaign = empty_campaign()
     cast(task_of(campaign, ["a", "b"]), make_annotator(), Outcome.TIE)
 
     text = text_of(staff.get(reverse("dashboard:campaign", args=[campaign.slug])))
 
-    assert "Nobody has chosen an image yet" in text
+    assert "Nobody has chosen an image on this site yet" in text
     assert "No held-out choice yet" in text
 
 
