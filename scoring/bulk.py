@@ -20,9 +20,10 @@ from typing import IO, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from scoring.checkpoints import file_sha256
+from scoring.pictures import PictureRejected, open_picture, read_picture
 from scoring.preprocessing import Preprocessing
 
 PART_ROWS = 4096
@@ -263,18 +264,16 @@ def _picture(root: Path, row: Row, preprocessing: Preprocessing | None) -> Image
         return "no path"
     if not row.prompt:
         return "no prompt"
+
+    def see(image: Image.Image) -> Image.Image:
+        if preprocessing is None:
+            return ImageOps.exif_transpose(image).convert("RGB")
+        return Image.fromarray(preprocessing.square(image).transpose(1, 2, 0))
+
     try:
-        with Image.open(root / row.image) as image:
-            if preprocessing is None:
-                return ImageOps.exif_transpose(image).convert("RGB")
-            return Image.fromarray(preprocessing.square(image).transpose(1, 2, 0))
-    except FileNotFoundError:
-        return "no such file"
-    except UnidentifiedImageError:
-        return "not an image"
-    # What Pillow raises for damaged and hostile files is of many kinds.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        return f"{type(error).__name__}: {error}"
+        return read_picture(lambda: open_picture(root / row.image), see)
+    except PictureRejected as error:
+        return str(error)
 
 
 def _write(path: Path, table: pa.Table) -> None:

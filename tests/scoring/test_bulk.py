@@ -1,6 +1,7 @@
 import json
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from PIL import Image
 from scoring import bulk, hps
 from scoring.bulk import BulkRejected, BulkScored, score_manifest
 from scoring.scorers import FunctionScorer
+from tests.annotations.hostile_files import flipped, png
 from tests.scoring import tiny
 
 
@@ -34,6 +36,8 @@ def folder(tmp_path):
 
 
 NAMES = [f"{number}.{'png' if number < 5 else 'jpg'}" for number in range(10)]
+
+NO_PICTURE = "not a JPEG, PNG or WebP image"
 
 
 def write_manifest(path, rows, **options):
@@ -86,10 +90,47 @@ def test_a_row_that_cannot_be_scored_is_named_with_its_reason(folder, scorer):
     assert scored == BulkScored(rows=8, scored=2, resumed=0)
     assert [row["score"] is None for row in found] == [False, True, True, True, True, True, False, True]
     assert [(row.row, row.error) for row in bad if row.row != 1] == [
-        (2, "no such file"), (3, "not an image"), (4, "no path"), (5, "not an image"), (7, "no prompt"),
+        (2, "no such file"), (3, NO_PICTURE), (4, "no path"), (5, NO_PICTURE), (7, "no prompt"),
     ]  # fmt: skip
     assert "truncated" in bad[0].error.lower()
     assert [row["error"] for row in found if row["error"]] == [row.error for row in bad]
+
+
+@pytest.mark.parametrize("is_function", [True, False])
+def test_hostile_files_are_told_and_the_rows_between_them_scored(folder, scorer, is_function):
+    """DDS of an unknown kind, which Pillow answers with NotImplementedError, and others that it can't or needn't read."""
+    good = (folder / "0.png").read_bytes()
+    (folder / "bomb.png").write_bytes(png(width=50_000, height=50_000, depth=1, colour=0, pixels=b"\0"))
+    (folder / "kind.dds").write_bytes(b"DDS " + struct.pack("<7I", 124, 0, 4, 4, 0, 0, 0) + bytes(96))
+    (folder / "page.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    for form in ("GIF", "TIFF", "BMP"):
+        tiny.picture(90).save(folder / f"whole.{form}", form)
+    (folder / "pixels.png").write_bytes(flipped(good, good.index(b"IDAT") + 8))
+    (folder / "sub.png").mkdir()
+    names = ["bomb.png", "kind.dds", "page.eps", "whole.GIF", "whole.TIFF", "whole.BMP", "pixels.png", "sub.png"]
+    manifest = write_manifest(folder / "in.parquet", [(name, "a") for hostile in names for name in (hostile, "1.png")])
+    taker = FunctionScorer("brightness", brightness) if is_function else scorer
+
+    scored = score_manifest(manifest, folder / "out.parquet", taker)
+
+    found = read(folder / "out.parquet")
+    assert scored == BulkScored(rows=16, scored=8, resumed=0)
+    assert [row["error"] for row in found[1::2]] == [None] * 8
+    assert [row["error"].split(":")[0] for row in found[::2]] == [
+        "DecompressionBombError", *[NO_PICTURE] * 5, "OSError", "IsADirectoryError",
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Invalid APNG")
+def test_no_file_of_pillows_own_hostile_ones_ends_a_call(shared_data, tmp_path, scorer):
+    names = [path.name for path in sorted((shared_data / "hostile_images").iterdir())]
+    manifest = write_manifest(tmp_path / "in.parquet", [(name, "a") for name in names])
+
+    scored = score_manifest(manifest, tmp_path / "out.parquet", scorer, root=shared_data / "hostile_images")
+
+    errors = [row["error"] for row in read(tmp_path / "out.parquet")]
+    assert scored.rows == len(names) == len(errors) > 200
+    assert [name for name, error in zip(names, errors, strict=True) if error is None and name.endswith(".dds")] == []
 
 
 def test_strict_ends_at_the_first_bad_row_and_goes_on_when_it_is_mended(folder, scorer):
