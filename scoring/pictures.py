@@ -1,4 +1,4 @@
-"""Files that may be pictures: opened as nothing but the formats that the site takes, and what is wrong with them told."""
+"""Files that may be pictures: opened only in the formats that the site takes, and what is wrong with them told."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -23,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+
 from scoring import checkpoints, distributed
 from scoring.checkpoints import CheckpointRejected
 from scoring.pictures import open_picture
