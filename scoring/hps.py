@@ -15,6 +15,7 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -276,8 +277,8 @@ def build_clip(architecture: Architecture) -> CLIP:
             need `ViT-L-14-quickgelu`; with plain `ViT-L-14` they give other, worse scores without any error.
 
     Raises:
-        ArchitectureRejected: open_clip doesn't know the name, the model is not of its class CLIP, or it reads prompts by
-            another tokenizer than CLIP's own.
+        ArchitectureRejected: open_clip doesn't know the name, the model is not of its class CLIP, or it reads prompts
+            by another tokenizer than CLIP's own.
     """
     record = open_clip.get_model_config(architecture) if isinstance(architecture, str) else architecture
     if record is None:
@@ -304,6 +305,17 @@ def image_size(model: CLIP) -> tuple[int, int]:
     """Height and width in pixels of what a model sees: transformers keep both, ResNets the one number."""
     height, width = to_2tuple(model.visual.image_size)
     return height, width
+
+
+def preprocessing_for(architecture: Architecture) -> Preprocessing:
+    """How a base model sees pictures: padded to the size that it was made for, by OpenAI's means and deviations.
+
+    Raises:
+        ArchitectureRejected: see `build_clip`.
+    """
+    with torch.device("meta"):
+        size, _ = image_size(build_clip(architecture))
+    return Preprocessing(size=size)
 
 
 def load_weights(folder: Path, model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -410,14 +422,13 @@ def import_pretrained(architecture: str, tag: str, folder: Path) -> dict[str, An
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
         raise TagRejected(f"open_clip knows no weights {tag!r} of {architecture}; it has {tags}.")
     _check_tag(architecture, tag, known)
-    with torch.device("meta"):
-        size, _ = image_size(build_clip(architecture))
+    preprocessing = preprocessing_for(architecture)  # before anything is fetched: says what can't be used
     fields = {key: tuple(known[key]) for key in ("mean", "std") if known.get(key)}
     return import_clip_file(
         Path(open_clip.download_pretrained(known)),
         folder,
         architecture=architecture,
-        preprocessing=Preprocessing(size=size, **fields),
+        preprocessing=replace(preprocessing, **fields),
         kind="clip",
         name=f"{architecture} {tag}",
     )
@@ -433,7 +444,7 @@ def _check_tag(architecture: str, tag: str, known: Mapping[str, Any]) -> None:
     has_quick_gelu = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
     if bool(known.get("quick_gelu", False)) != has_quick_gelu:
         other = architecture.removesuffix("-quickgelu") if has_quick_gelu else f"{architecture}-quickgelu"
-        raise TagRejected(f"{tag} was trained with the activation of {other}; with {architecture} its scores are worse.")
+        raise TagRejected(f"{tag} was trained with the activation of {other}; {architecture} would score worse.")
 
 
 def clip_tensors(path: Path) -> dict[str, torch.Tensor]:
