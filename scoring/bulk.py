@@ -7,6 +7,7 @@ their place under OUT at once.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -20,10 +21,12 @@ from typing import IO, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from scoring.checkpoints import file_sha256
+from scoring.pictures import PictureRejected, open_picture, read_picture
 from scoring.preprocessing import Preprocessing
+from scoring.scorers import FunctionScorer
 
 PART_ROWS = 4096
 """Rows of a part: what a kill loses at most."""
@@ -113,15 +116,24 @@ def score_manifest(
         part_rows: see `PART_ROWS`.
 
     Returns:
-        How many rows there were. A file that was made by the same call before is left as it is.
+        How many rows there were. A file that was made by the same call before is left as it is. The same are two calls
+        whose manifest, root, part size and scorer are: a function's file counts whole, the modules that it uses don't.
 
     Raises:
         BulkRejected: the manifest is no such file, `out` is there and of something else, another process works on it,
             or, where `is_strict`, a picture can't be read; the parts that are done stay.
+        ScorerRejected: a scorer of one's own that stands in no file, so that a change of it couldn't be noticed.
     """
     source = _opened(manifest)
     total = source.metadata.num_rows
-    job = {"manifest": file_sha256(manifest), "scorer": _identity(scorer), "part_rows": part_rows, "rows": total}
+    root = (root or manifest.parent).resolve()
+    job = {
+        "manifest": file_sha256(manifest),
+        "root": str(root),
+        "scorer": _identity(scorer),
+        "part_rows": part_rows,
+        "rows": total,
+    }
     resumed = total
     with _parts(out, job) as folder:
         if not out.exists():
@@ -130,7 +142,7 @@ def score_manifest(
             resumed = done = total - sum(sizes[number] for number in waiting)
             on_progress(Progress(done, total))
             rows = _rows(source, set(waiting), part_rows)
-            with contextlib.closing(_decoded(rows, root or manifest.parent, scorer)) as decoded:
+            with contextlib.closing(_decoded(rows, root, scorer)) as decoded:
                 for number in waiting:
                     part = _score_part(islice(decoded, sizes[number]), scorer, is_strict, done, total, on_progress)
                     _write(_part(folder, number), pa.Table.from_pylist([asdict(row) for row in part], schema=COLUMNS))
@@ -158,11 +170,12 @@ def _opened(manifest: Path) -> pq.ParquetFile:
 
 
 def _identity(scorer: Scorer) -> str:
-    """What makes two scorers the same: the weights, and how they see pictures; or the function."""
+    """What makes two scorers the same: the weights, and how they see pictures; or the function and its file."""
+    if isinstance(scorer, FunctionScorer):
+        return json.dumps([scorer.manifest["function"], hashlib.sha256(scorer.source()).hexdigest()])
     manifest = scorer.manifest
-    weights = manifest.get("weights", {}).get("sha256")
     return json.dumps(
-        [weights or manifest.get("function"), manifest.get("preprocessing"), str(getattr(scorer, "dtype", ""))],
+        [manifest["weights"]["sha256"], manifest.get("preprocessing"), str(getattr(scorer, "dtype", ""))],
         sort_keys=True,
     )
 
@@ -187,7 +200,7 @@ def _agree(file: IO[str], folder: Path, job: dict[str, Any]) -> None:
     written = file.read()
     if written and json.loads(written) != job:
         raise BulkRejected(
-            f"{folder}: holds parts of another manifest or scorer; remove the folder, or write to another file."
+            f"{folder}: holds parts of another manifest, root or scorer; remove the folder, or write to another file."
         )
     if not written:
         file.write(json.dumps(job))
@@ -263,18 +276,16 @@ def _picture(root: Path, row: Row, preprocessing: Preprocessing | None) -> Image
         return "no path"
     if not row.prompt:
         return "no prompt"
+
+    def see(image: Image.Image) -> Image.Image:
+        if preprocessing is None:
+            return ImageOps.exif_transpose(image).convert("RGB")
+        return Image.fromarray(preprocessing.square(image).transpose(1, 2, 0))
+
     try:
-        with Image.open(root / row.image) as image:
-            if preprocessing is None:
-                return ImageOps.exif_transpose(image).convert("RGB")
-            return Image.fromarray(preprocessing.square(image).transpose(1, 2, 0))
-    except FileNotFoundError:
-        return "no such file"
-    except UnidentifiedImageError:
-        return "not an image"
-    # What Pillow raises for damaged and hostile files is of many kinds.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        return f"{type(error).__name__}: {error}"
+        return read_picture(lambda: open_picture(root / row.image), see)
+    except PictureRejected as error:
+        return str(error)
 
 
 def _write(path: Path, table: pa.Table) -> None:
@@ -319,7 +330,7 @@ def _finished(out: Path, job: dict[str, Any], resumed: int) -> BulkScored:
         raise BulkRejected(f"{out}: is there already, and no Parquet; remove it or name another file.") from error
     if json.loads((file.schema_arrow.metadata or {}).get(JOB, b"null")) != job:
         raise BulkRejected(
-            f"{out}: is there already, with scores of another manifest or scorer; remove it or name another file."
+            f"{out}: is there already, with scores of another manifest, root or scorer; remove it or name another file."
         )
     scored = sum(batch.num_rows - batch.column(0).null_count for batch in file.iter_batches(columns=["score"]))
     return BulkScored(rows=job["rows"], scored=scored, resumed=resumed)

@@ -15,6 +15,7 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -33,6 +34,7 @@ from scoring.text_half import encode_text
 
 import open_clip  # isort: skip
 from open_clip.model import CLIP  # isort: skip
+from open_clip.utils import to_2tuple  # isort: skip
 
 Architecture = str | Mapping[str, Any]
 
@@ -58,8 +60,19 @@ TOKENS = "token_embedding"
 # The first layer of every CLIP with a vision transformer: what stands before its name stands before all names.
 STEM = "visual.conv1.weight"
 
+# Word pieces of CLIP's tokenizer, the one that is used here.
+VOCABULARY = 49_408
+
 # What OpenAI's and older files carry beside the weights.
 NO_WEIGHTS = frozenset({"input_resolution", "context_length", "vocab_size", "attn_mask"})
+
+
+class ArchitectureRejected(ValueError):
+    """A model can't be used here; the message says what it lacks or has too much."""
+
+
+class TagRejected(ValueError):
+    """Weights that open_clip knows by a tag can't be brought in; the message says why."""
 
 
 class Scorer(Protocol):
@@ -251,8 +264,8 @@ def build_from_manifest(folder: Path, manifest: Mapping[str, Any]) -> tuple[CLIP
         model = build_clip(manifest["model"]["architecture"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointRejected(f"{path}: the model can't be built from it ({error!r}).") from error
-    if (preprocessing.size, preprocessing.size) != tuple(model.visual.image_size):
-        raise CheckpointRejected(f"{path}: size {preprocessing.size}, the model needs {model.visual.image_size}.")
+    if (preprocessing.size, preprocessing.size) != image_size(model):
+        raise CheckpointRejected(f"{path}: size {preprocessing.size}, the model needs {image_size(model)}.")
     return model, preprocessing
 
 
@@ -264,14 +277,45 @@ def build_clip(architecture: Architecture) -> CLIP:
             need `ViT-L-14-quickgelu`; with plain `ViT-L-14` they give other, worse scores without any error.
 
     Raises:
-        ValueError: open_clip doesn't know the name, or the model is not of its class CLIP.
+        ArchitectureRejected: open_clip doesn't know the name, the model is not of its class CLIP, or it reads prompts
+            by another tokenizer than CLIP's own.
     """
     record = open_clip.get_model_config(architecture) if isinstance(architecture, str) else architecture
     if record is None:
-        raise ValueError(f"open_clip knows no model {architecture!r}.")
+        raise ArchitectureRejected(f"open_clip knows no model {architecture!r}.")
     if unknown := record.keys() - {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}:
-        raise ValueError(f"Only open_clip's class CLIP can be used; it has no {sorted(unknown)}.")
+        raise ArchitectureRejected(f"Only open_clip's class CLIP can be used; it has no {sorted(unknown)}.")
+    _check_tokenizer(architecture if isinstance(architecture, str) else "This model", record["text_cfg"])
     return CLIP(**record)
+
+
+def _check_tokenizer(name: str, text: Mapping[str, Any]) -> None:
+    """That a text half was trained on the word pieces of CLIP's tokenizer; on others it gives scores without sense."""
+    needed = "only CLIP's own can be used"
+    if owner := text.get("hf_tokenizer_name") or text.get("hf_model_name"):
+        raise ArchitectureRejected(f"{name} reads prompts by {owner}'s tokenizer; {needed}.")
+    for key in ("tokenizer_kwargs", "tokenizer_mode"):
+        if text.get(key):
+            raise ArchitectureRejected(f"{name} reads prompts by a tokenizer with {key} {text[key]!r}; {needed}.")
+    if (pieces := text.get("vocab_size", VOCABULARY)) != VOCABULARY:
+        raise ArchitectureRejected(f"{name} knows {pieces:,} word pieces, CLIP's tokenizer {VOCABULARY:,}; {needed}.")
+
+
+def image_size(model: CLIP) -> tuple[int, int]:
+    """Height and width in pixels of what a model sees: transformers keep both, ResNets the one number."""
+    height, width = to_2tuple(model.visual.image_size)
+    return height, width
+
+
+def preprocessing_for(architecture: Architecture) -> Preprocessing:
+    """How a base model sees pictures: padded to the size that it was made for, by OpenAI's means and deviations.
+
+    Raises:
+        ArchitectureRejected: see `build_clip`.
+    """
+    with torch.device("meta"):
+        size, _ = image_size(build_clip(architecture))
+    return Preprocessing(size=size)
 
 
 def load_weights(folder: Path, model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -361,34 +405,46 @@ def import_clip_file(
 def import_pretrained(architecture: str, tag: str, folder: Path) -> dict[str, Any]:
     """Fetch weights that open_clip knows by a tag, such as `laion2b_s32b_b79k` of `ViT-H-14`, into an artefact, once.
 
-    The one function here that may use the network, unless the file is in the hub's own cache.
+    The one function here that may use the network, unless the file is in the hub's own cache. Pictures are padded, as
+    where CLIP is the base of a training, also for the tags whose own way is to crop the middle.
 
     Returns:
         The manifest.
 
     Raises:
-        ValueError: open_clip doesn't know the tag, or they were trained with the other activation than the name says.
+        ArchitectureRejected: see `build_clip`.
+        TagRejected: open_clip doesn't know the tag, they were trained with the other activation than the name says, or
+            on pictures resized in a way that `Preprocessing` doesn't know.
         CheckpointRejected: the file can't be read without running code, or doesn't fit the architecture.
     """
     known = open_clip.get_pretrained_cfg(architecture, tag)
     if not known:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
-        raise ValueError(f"open_clip knows no weights {tag!r} of {architecture}; it has {tags}.")
-    model = build_clip(architecture)
-    has_quick_gelu = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
-    if bool(known.get("quick_gelu", False)) != has_quick_gelu:
-        other = architecture.removesuffix("-quickgelu") if has_quick_gelu else f"{architecture}-quickgelu"
-        raise ValueError(f"{tag} was trained with the activation of {other}; with {architecture} its scores are worse.")
-    mean, std = (tuple(known[key]) if known.get(key) else None for key in ("mean", "std"))
-    fields: dict[str, Any] = {"size": model.visual.image_size[0], "mean": mean, "std": std}
+        raise TagRejected(f"open_clip knows no weights {tag!r} of {architecture}; it has {tags}.")
+    _check_tag(architecture, tag, known)
+    preprocessing = preprocessing_for(architecture)  # before anything is fetched: says what can't be used
+    fields = {key: tuple(known[key]) for key in ("mean", "std") if known.get(key)}
     return import_clip_file(
         Path(open_clip.download_pretrained(known)),
         folder,
         architecture=architecture,
-        preprocessing=Preprocessing(**{key: value for key, value in fields.items() if value}),
+        preprocessing=replace(preprocessing, **fields),
         kind="clip",
         name=f"{architecture} {tag}",
     )
+
+
+def _check_tag(architecture: str, tag: str, known: Mapping[str, Any]) -> None:
+    if known.get("resize_mode") == "squash":
+        raise TagRejected(f"{tag} was trained on pictures squashed into a square; here they are padded or cropped.")
+    if known.get("interpolation", "bicubic") != "bicubic":
+        raise TagRejected(
+            f"{tag} was trained on pictures resized by a {known['interpolation']} filter; here it is bicubic."
+        )
+    has_quick_gelu = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
+    if bool(known.get("quick_gelu", False)) != has_quick_gelu:
+        other = architecture.removesuffix("-quickgelu") if has_quick_gelu else f"{architecture}-quickgelu"
+        raise TagRejected(f"{tag} was trained with the activation of {other}; {architecture} would score worse.")
 
 
 def clip_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -26,6 +26,7 @@ from annotations.services.images import (
     store_file,
     store_images,
 )
+from scoring import pictures
 from tests.annotations.factories import make_generator, make_image, make_prompt, picture_bytes
 from tests.annotations.hostile_files import encoded, hostile_files, png, png_chunk
 
@@ -96,6 +97,10 @@ def test_read_image_survives_the_hostile_files_of_pillow_in_time_and_memory(shar
     assert len(files) == 206
 
     assert_all_refused_in_time(files)
+
+
+def test_scorers_open_the_formats_that_the_library_takes() -> None:
+    assert tuple(Image.EXTENSIONS) == pictures.FORMATS
 
 
 def test_read_image_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:

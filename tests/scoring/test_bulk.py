@@ -1,6 +1,8 @@
+import importlib.util
 import json
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -15,7 +17,8 @@ from PIL import Image
 
 from scoring import bulk, hps
 from scoring.bulk import BulkRejected, BulkScored, score_manifest
-from scoring.scorers import FunctionScorer
+from scoring.scorers import FunctionScorer, ScorerRejected
+from tests.annotations.hostile_files import flipped, png
 from tests.scoring import tiny
 
 
@@ -35,6 +38,8 @@ def folder(tmp_path):
 
 NAMES = [f"{number}.{'png' if number < 5 else 'jpg'}" for number in range(10)]
 
+NO_PICTURE = "not a JPEG, PNG or WebP image"
+
 
 def write_manifest(path, rows, **options):
     table = pa.table(
@@ -46,6 +51,15 @@ def write_manifest(path, rows, **options):
 
 def read(path):
     return pq.read_table(path).to_pylist()
+
+
+def module_of(path, code):
+    """The module that a file holds once it has been written."""
+    path.write_text(textwrap.dedent(code))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def brightness(images, prompt):
@@ -86,10 +100,47 @@ def test_a_row_that_cannot_be_scored_is_named_with_its_reason(folder, scorer):
     assert scored == BulkScored(rows=8, scored=2, resumed=0)
     assert [row["score"] is None for row in found] == [False, True, True, True, True, True, False, True]
     assert [(row.row, row.error) for row in bad if row.row != 1] == [
-        (2, "no such file"), (3, "not an image"), (4, "no path"), (5, "not an image"), (7, "no prompt"),
+        (2, "no such file"), (3, NO_PICTURE), (4, "no path"), (5, NO_PICTURE), (7, "no prompt"),
     ]  # fmt: skip
     assert "truncated" in bad[0].error.lower()
     assert [row["error"] for row in found if row["error"]] == [row.error for row in bad]
+
+
+@pytest.mark.parametrize("is_function", [True, False])
+def test_hostile_files_are_told_and_the_rows_between_them_scored(folder, scorer, is_function):
+    """A DDS of an unknown kind, which Pillow answers with NotImplementedError, and others that it can't read."""
+    good = (folder / "0.png").read_bytes()
+    (folder / "bomb.png").write_bytes(png(width=50_000, height=50_000, depth=1, colour=0, pixels=b"\0"))
+    (folder / "kind.dds").write_bytes(b"DDS " + struct.pack("<7I", 124, 0, 4, 4, 0, 0, 0) + bytes(96))
+    (folder / "page.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    for form in ("GIF", "TIFF", "BMP"):
+        tiny.picture(90).save(folder / f"whole.{form}", form)
+    (folder / "pixels.png").write_bytes(flipped(good, good.index(b"IDAT") + 8))
+    (folder / "sub.png").mkdir()
+    names = ["bomb.png", "kind.dds", "page.eps", "whole.GIF", "whole.TIFF", "whole.BMP", "pixels.png", "sub.png"]
+    manifest = write_manifest(folder / "in.parquet", [(name, "a") for hostile in names for name in (hostile, "1.png")])
+    taker = FunctionScorer("brightness", brightness) if is_function else scorer
+
+    scored = score_manifest(manifest, folder / "out.parquet", taker)
+
+    found = read(folder / "out.parquet")
+    assert scored == BulkScored(rows=16, scored=8, resumed=0)
+    assert [row["error"] for row in found[1::2]] == [None] * 8
+    assert [row["error"].split(":")[0] for row in found[::2]] == [
+        "DecompressionBombError", *[NO_PICTURE] * 5, "OSError", "IsADirectoryError",
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Invalid APNG")
+def test_no_file_of_pillows_own_hostile_ones_ends_a_call(shared_data, tmp_path, scorer):
+    names = [path.name for path in sorted((shared_data / "hostile_images").iterdir())]
+    manifest = write_manifest(tmp_path / "in.parquet", [(name, "a") for name in names])
+
+    scored = score_manifest(manifest, tmp_path / "out.parquet", scorer, root=shared_data / "hostile_images")
+
+    errors = [row["error"] for row in read(tmp_path / "out.parquet")]
+    assert scored.rows == len(names) == len(errors) > 200
+    assert [name for name, error in zip(names, errors, strict=True) if error is None and name.endswith(".dds")] == []
 
 
 def test_strict_ends_at_the_first_bad_row_and_goes_on_when_it_is_mended(folder, scorer):
@@ -105,20 +156,31 @@ def test_strict_ends_at_the_first_bad_row_and_goes_on_when_it_is_mended(folder, 
     assert scored == BulkScored(rows=6, scored=6, resumed=4)
 
 
-def test_a_killed_call_goes_on_behind_its_last_whole_part(folder, tmp_path):
+def test_a_killed_call_goes_on_behind_its_last_whole_part(folder, monkeypatch):
     manifest = write_manifest(folder / "in.parquet", [(NAMES[number % 10], "a") for number in range(40)])
+    monkeypatch.syspath_prepend(folder)
+    slow = module_of(
+        folder / "slow_scorer.py",
+        """
+        import time
+        PAUSE, asked = 0.02, []
+        def width(images, prompt):
+            time.sleep(PAUSE * len(images))
+            asked.extend(image.width for image in images)
+            return [float(image.width) for image in images]
+    """,
+    )
     program = textwrap.dedent("""
-        import sys, time
+        import sys
         from pathlib import Path
         from scoring.bulk import score_manifest
-        from scoring.scorers import FunctionScorer
-
-        def slow(images, prompt):
-            time.sleep(.02 * len(images))
-            return [float(image.width) for image in images]
+        from scoring.scorers import FunctionScorer, ScorerRejected
 
         folder = Path(sys.argv[1])
-        score_manifest(folder / "in.parquet", folder / "out.parquet", FunctionScorer("one", slow), part_rows=8)
+        sys.path.insert(0, str(folder))
+        from slow_scorer import width
+
+        score_manifest(folder / "in.parquet", folder / "out.parquet", FunctionScorer("one", width), part_rows=8)
     """)
     process = subprocess.Popen([sys.executable, "-c", program, str(folder)], cwd=Path.cwd())
     parts = folder / "out.parquet.parts"
@@ -133,24 +195,17 @@ def test_a_killed_call_goes_on_behind_its_last_whole_part(folder, tmp_path):
         return {path.name: path.stat().st_mtime_ns for path in parts.glob("0*.parquet")}
 
     done = times()
-    asked = []
-
-    def width(images, prompt):
-        asked.extend(image.width for image in images)
-        return [float(image.width) for image in images]
-
-    again = FunctionScorer("one", width)
-    again.manifest["function"] = "__main__.slow"
+    slow.PAUSE = 0
     # Whole parts of the killed call are kept as they are; half a part left under a temporary name is no part.
     (parts / ".00000004.parquet.tmp").write_bytes(b"half")
     seen = []
     scored = score_manifest(
-        manifest, folder / "out.parquet", again, part_rows=8,
+        manifest, folder / "out.parquet", FunctionScorer("one", slow.width), part_rows=8,
         on_progress=lambda progress: seen.append(times()),
     )  # fmt: skip
 
     assert scored == BulkScored(rows=40, scored=40, resumed=8 * len(done))
-    assert len(asked) == 40 - 8 * len(done)
+    assert len(slow.asked) == 40 - 8 * len(done)
     assert {name: seen[-1][name] for name in done} == done
     assert [row["score"] for row in read(folder / "out.parquet")] == [80.0 + 8 * (number % 10) for number in range(40)]
     assert not parts.exists()
@@ -173,16 +228,55 @@ def test_scores_of_something_else_are_never_mixed_in(folder, scorer):
     other = FunctionScorer("brightness", brightness)
     score_manifest(manifest, folder / "out.parquet", scorer)
 
-    with pytest.raises(BulkRejected, match="scores of another manifest or scorer"):
+    with pytest.raises(BulkRejected, match="scores of another manifest, root or scorer"):
         score_manifest(manifest, folder / "out.parquet", other)
     (folder / "x.parquet.parts").mkdir()
     (folder / "x.parquet.parts" / "job.json").write_text(json.dumps({"manifest": "other"}))
-    with pytest.raises(BulkRejected, match="holds parts of another manifest or scorer"):
+    with pytest.raises(BulkRejected, match="holds parts of another manifest, root or scorer"):
         score_manifest(manifest, folder / "x.parquet", scorer)
     (folder / "y.parquet").write_text("mine")
     with pytest.raises(BulkRejected, match="is there already, and no Parquet"):
         score_manifest(manifest, folder / "y.parquet", scorer)
     assert (folder / "y.parquet").read_text() == "mine"
+
+
+def test_scores_of_a_function_are_not_mixed_with_those_of_its_changed_file(folder):
+    manifest = write_manifest(folder / "in.parquet", [(name, "a") for name in [*NAMES[:5], "late.png"]])
+    code = "def one(images, prompt):\n    return [{}.0] * len(images)\n"
+    first, second = (FunctionScorer("mine", module_of(folder / "mine.py", code.format(n)).one) for n in (1, 2))
+    score_manifest(manifest, folder / "out.parquet", first)
+    with pytest.raises(BulkRejected, match=r"late\.png"):
+        score_manifest(manifest, folder / "x.parquet", first, is_strict=True, part_rows=2)
+
+    with pytest.raises(BulkRejected, match="scores of another manifest, root or scorer"):
+        score_manifest(manifest, folder / "out.parquet", second)
+    with pytest.raises(BulkRejected, match="holds parts of another manifest, root or scorer"):
+        score_manifest(manifest, folder / "x.parquet", second, part_rows=2)
+
+    assert [row["score"] for row in read(folder / "out.parquet")] == [1.0] * 5 + [None]
+
+
+def test_a_function_that_stands_in_no_file_is_refused(folder):
+    names = {}
+    exec("def one(images, prompt): return [1.0] * len(images)", names)
+    manifest = write_manifest(folder / "in.parquet", [("0.png", "a")])
+
+    with pytest.raises(ScorerRejected, match="mine must stand in a file, so that a change of it can be noticed"):
+        score_manifest(manifest, folder / "out.parquet", FunctionScorer("mine", names["one"]))
+
+    assert not list(folder.glob("out*"))
+
+
+def test_scores_of_the_same_names_in_another_folder_are_others(folder, scorer, monkeypatch):
+    (folder / "other").mkdir()
+    tiny.picture(250).save(folder / "other" / "0.png")
+    manifest = write_manifest(folder / "in.parquet", [("0.png", "a")])
+    score_manifest(manifest, folder / "out.parquet", scorer, root=folder)
+    monkeypatch.chdir(folder / "other")
+
+    assert score_manifest(manifest, folder / "out.parquet", scorer, root=Path("..")).resumed == 1
+    with pytest.raises(BulkRejected, match="scores of another manifest, root or scorer"):
+        score_manifest(manifest, folder / "out.parquet", scorer, root=Path())
 
 
 def test_two_calls_do_not_work_on_one_file(folder, scorer):

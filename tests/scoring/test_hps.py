@@ -7,6 +7,7 @@ from torch import nn
 from scoring import checkpoints, hps
 from scoring.backend import pick_device
 from scoring.checkpoints import CheckpointRejected
+from scoring.hps import ArchitectureRejected, TagRejected
 from scoring.preprocessing import Preprocessing
 from tests.scoring import tiny
 
@@ -21,6 +22,7 @@ def scorer(folder):
     return hps.load_clip_scorer(folder, "cpu")
 
 
+RESNET = tiny.ARCHITECTURE | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}}
 PICTURES = [tiny.picture(brightness, seed=brightness) for brightness in (40, 120, 200)]
 
 
@@ -163,6 +165,42 @@ def test_build_clip_knows_open_clips_names():
     assert type(model.visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ViT-H-14-worldwide", "reads prompts by facebook/xlm-v-base's tokenizer"),
+        ("ViT-L-14-CLIPA", "reads prompts by bert-base-uncased's tokenizer"),
+        ("xlm-roberta-base-ViT-B-32", "reads prompts by xlm-roberta-base's tokenizer"),
+        ("ViT-B-16-SigLIP", "Only open_clip's class CLIP can be used; it has no .*custom_text"),
+        ("ViT-Z-99", "open_clip knows no model 'ViT-Z-99'"),
+        ({"hf_model_name": "roberta-base"}, "reads prompts by roberta-base's tokenizer"),
+        ({"tokenizer_kwargs": {"clean": "canonicalize"}}, "reads prompts by a tokenizer with tokenizer_kwargs"),
+        ({"vocab_size": 32000}, "knows 32,000 word pieces, CLIP's tokenizer 49,408"),
+    ],
+)
+def test_build_clip_refuses_what_clips_own_tokenizer_does_not_read_for(name, reason):
+    if isinstance(name, dict):
+        name = tiny.ARCHITECTURE | {"text_cfg": tiny.ARCHITECTURE["text_cfg"] | name}
+
+    with pytest.raises(ArchitectureRejected, match=reason), torch.device("meta"):
+        hps.build_clip(name)
+
+
+def test_a_clip_with_a_resnet_scores(tmp_path):
+    model = hps.build_clip(RESNET)
+    manifest = {"kind": "clip", "model": {"architecture": RESNET}, "preprocessing": {"size": 32}}
+    checkpoints.write(tmp_path / "resnet", model.state_dict(), manifest)
+    squares = np.stack([Preprocessing(size=32).square(picture) for picture in PICTURES])
+    with torch.inference_mode():
+        images = model.eval().encode_image(torch.from_numpy(Preprocessing(size=32).normalise(squares)))
+        text = model.encode_text(hps.open_clip.tokenize(["a red circle"], context_length=10))
+        expected = 100 * nn.functional.cosine_similarity(images, text)
+
+    scores = hps.load_scorer(tmp_path / "resnet", "cpu").score(PICTURES, "a red circle")
+
+    assert scores.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+
+
 def test_pack_token_table_keeps_the_rows_that_are_not_zero():
     table = torch.zeros(10, 3)
     table[[2, 7]] = torch.tensor([[1.0, 2, 3], [0, 0, 4]])
@@ -248,8 +286,38 @@ def test_import_pretrained_brings_the_file_of_a_tag_with_its_own_preprocessing(t
     assert manifest["converted_from"]["file"] == "weights.bin"
 
 
+def test_import_pretrained_brings_a_resnet(tmp_path, monkeypatch):
+    torch.save(hps.build_clip(RESNET).state_dict(), tmp_path / "weights.bin")
+    monkeypatch.setattr(hps.open_clip, "get_model_config", lambda _: RESNET)
+    monkeypatch.setattr(hps.open_clip, "get_pretrained_cfg", lambda *_: {"quick_gelu": True})
+    monkeypatch.setattr(hps.open_clip, "download_pretrained", lambda _: str(tmp_path / "weights.bin"))
+
+    manifest = hps.import_pretrained("RN-tiny", "openai", tmp_path / "clip")
+
+    assert manifest["preprocessing"] == Preprocessing(size=32).to_manifest()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tag", "reason"),
+    [
+        ("ViT-H-14-quickgelu", "dfn5b", "dfn5b was trained on pictures squashed into a square; here they are padded"),
+        ("ViT-L-14-CLIPA", "datacomp1b", "datacomp1b was trained on pictures squashed into a square"),
+    ],
+)
+def test_import_pretrained_refuses_weights_that_saw_pictures_otherwise(tmp_path, architecture, tag, reason):
+    with pytest.raises(TagRejected, match=reason):
+        hps.import_pretrained(architecture, tag, tmp_path / "clip")
+
+
+def test_import_pretrained_refuses_another_filter(tmp_path, monkeypatch):
+    monkeypatch.setattr(hps.open_clip, "get_pretrained_cfg", lambda *_: {"interpolation": "bilinear"})
+
+    with pytest.raises(TagRejected, match="a_tag was trained on pictures resized by a bilinear filter"):
+        hps.import_pretrained("ViT-B-32", "a_tag", tmp_path / "clip")
+
+
 def test_import_pretrained_says_what_open_clip_does_not_know(tmp_path):
-    with pytest.raises(ValueError, match="no weights 'laion9b' of ViT-B-32; it has openai"):
+    with pytest.raises(TagRejected, match="no weights 'laion9b' of ViT-B-32; it has openai"):
         hps.import_pretrained("ViT-B-32", "laion9b", tmp_path / "clip")
 
 
@@ -257,7 +325,7 @@ def test_import_pretrained_refuses_the_wrong_activation(tmp_path, monkeypatch):
     monkeypatch.setattr(hps.open_clip, "get_model_config", lambda _: tiny.ARCHITECTURE | {"quick_gelu": False})
     monkeypatch.setattr(hps.open_clip, "get_pretrained_cfg", lambda *_: {"quick_gelu": True})
 
-    with pytest.raises(ValueError, match="trained with the activation of ViT-tiny-quickgelu"):
+    with pytest.raises(TagRejected, match="trained with the activation of ViT-tiny-quickgelu"):
         hps.import_pretrained("ViT-tiny", "openai", tmp_path / "clip")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scoring.pictures import PictureRejected, read_picture
 from scoring.preferences import Choice
 from scoring.preprocessing import Preprocessing
 
@@ -168,7 +169,6 @@ class ImageReader:
 
     def _square(self, key: str) -> NDArray[np.uint8]:
         try:
-            with self._open_image(key) as image:
-                return self._preprocessing.square(image)
-        except (OSError, ValueError, SyntaxError, KeyError) as error:
+            return read_picture(lambda: self._open_image(key), self._preprocessing.square)
+        except PictureRejected as error:
             raise UnableToReadImage(f"Image {key} can't be read ({error}); remove or replace it.") from error

@@ -23,10 +23,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from scoring import checkpoints, distributed
 from scoring.checkpoints import CheckpointRejected
+from scoring.pictures import open_picture
 from scoring.preferences import Choice, read_lines, write_lines
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import UnableToReadImage
@@ -125,7 +125,7 @@ def main(folder: Path) -> None:
         result = train(
             ClassifierConfig.from_json(order["config"]),
             choices,
-            lambda key: Image.open(order["images"][key]),
+            lambda key: open_picture(order["images"][key]),
             Path(order["base_folder"]),
             Path(order["out_folder"]),
             _teller(folder / REPORTS) if processes.is_first else tell_nobody,

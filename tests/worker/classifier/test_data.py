@@ -2,6 +2,7 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.scoring import tiny
 from tests.scoring.people import choice
@@ -110,7 +111,13 @@ def test_image_reader_reads_ahead_and_each_image_once():
     assert sorted(opened) == ["a", "b"]
 
 
-@pytest.mark.parametrize("error", [OSError("cut off"), KeyError("c"), ValueError("no such file")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("cut off"), KeyError("c"), ValueError("no such file"), NotImplementedError("Unknown pixel format"),
+        Image.DecompressionBombError("far too many pixels"),
+    ],
+)  # fmt: skip
 def test_image_reader_names_the_image_that_cannot_be_read(error):
     def open_image(key):
         raise error

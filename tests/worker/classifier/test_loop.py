@@ -464,7 +464,7 @@ def test_train_names_a_missing_image_and_leaves_no_artefact(base, tmp_path, has_
             raise FileNotFoundError("gone")
         return open_image(key)
 
-    with pytest.raises(UnableToReadImage, match=r"Image 4-1 can't be read \(gone\)"):
+    with pytest.raises(UnableToReadImage, match=r"Image 4-1 can't be read \(no such file\)"):
         train(
             CONFIG, CHOICES, one_missing, base, tmp_path, device="cpu",
             cache_folder=tmp_path / "cache" if has_cache else None,
