@@ -36,7 +36,8 @@ class SliceResult:
     pairwise: list[Estimate]
     """By each convention."""
     test: PairedTest | None
-    """Beside base CLIP on the choices that both have scored; None for base CLIP itself and where it has scored none."""
+    """Beside base CLIP on the choices that both have scored; None for base CLIP itself, and everywhere if it has scored
+    no whole held-out choice."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,10 @@ def agreement_report(
     seen = [choice for choice in choices if elsewhere.isdisjoint(choice.images)]
     held_out = [choice for choice in seen if choice.split == "test"]
     scores = read_scores(campaigns, versions, [Split.TRAIN, Split.TEST])
-    base = base_version(versions)
     judged = [one for one in versions if any(c.is_decided for c in scored_by(held_out, scores.get(one.pk, {})))]
+    base = base_version(versions)
+    if base not in judged:
+        base = None  # scores of a part of a set, or of train prompts alone, say nothing here
     cut = slices(held_out, _tags(held_out))
     reports = [_slice_report(one, judged, base, scores, seed) for one in cut.slices]
     looks = file_looks(campaigns) if looks is None else looks
@@ -177,7 +180,7 @@ def _slice_result(
     mine = scores[version.pk]
     scored = scored_by(choices, mine)
     test = None
-    if base is not None and version != base and base.pk in scores:
+    if base is not None and version != base:
         theirs = scores[base.pk]
         shared = scored_by(scored, theirs)
         test = paired_test(shared, numbers(shared, mine), numbers(shared, theirs), seed=seed)
