@@ -69,6 +69,29 @@ def test_report_holds_every_scorer_on_every_slice():
     assert report.details[1].correlations.tau_b.value == 1.0
 
 
+def test_report_tests_each_two_scorers_on_what_both_have_scored_with_holms_p():
+    campaign, tasks = forty_prompts()
+    clip, first, second = make_version("clip"), make_version("hps"), make_version("hps", 2)
+    for number, task in enumerate(tasks):
+        give_scores(clip, task, [0, 1] if number < 10 else [1, 0])
+        give_scores(first, task, [1, 0])
+        if number < 20:
+            give_scores(second, task, [0, 1] if number < 9 else [1, 0])
+
+    pairs = report_of(campaign).pairs
+
+    # Six prompts or more on which one is always right: 2 of 2^n flips are as far; the p of one prompt is 1.
+    assert [
+        (str(one.version), str(one.other), one.test.difference.value, one.test.difference.n, one.test.p_value)
+        for one in pairs
+    ] == [
+        ("hps-1", "clip-1", pytest.approx(10 / 40), 40, 2 / 2**10),
+        ("hps-2", "clip-1", pytest.approx(1 / 20), 20, 1.0),
+        ("hps-2", "hps-1", pytest.approx(-9 / 20), 20, 2 / 2**9),
+    ]
+    assert [one.adjusted_p for one in pairs] == [3 * 2 / 2**10, 1.0, 2 * 2 / 2**9]
+
+
 def test_report_counts_ties_where_a_convention_does_and_only_held_out_prompts():
     campaign = empty_campaign()
     clip = make_version("clip")
