@@ -73,6 +73,25 @@ def paired_test(choices: Sequence[Choice], scores: Scores, other: Scores, *, see
     )
 
 
+def holm_adjusted(p_values: Sequence[float | None]) -> list[float | None]:
+    """The p-values of several tests at once, each held against .05: that any is below by luck alone stays below .05.
+
+    Args:
+        p_values: (n,) 0..1 each, in any order; None where there was nothing to test, which counts as no test.
+
+    Returns:
+        (n,) in the order given: the k-th smallest of m times (m - k + 1), none below a smaller one's, at most 1.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure (1979).
+    """
+    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    least = 0.0
+    for rank, (p, place) in enumerate(tested):
+        adjusted[place] = least = min(1.0, max(least, (len(tested) - rank) * p))
+    return adjusted
+
+
 def _sign_flip_p(sums: NDArray[np.float64], seed: int) -> float:
     observed = abs(sums.sum()) - 1e-9
     if len(sums) <= EXACT_PROMPTS:

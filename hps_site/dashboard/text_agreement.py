@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from hps_site.dashboard.findings import describe
-from hps_site.dashboard.queries.agreement import AgreementReport, ScorerDetail, SliceReport
+from hps_site.dashboard.queries.agreement import AgreementReport, ScorerDetail, ScorerPair, SliceReport
 from hps_site.dashboard.queries.demographic_slices import GroupReport
 from hps_site.dashboard.text_reports import share_text, text_table
 from scoring.metrics import Estimate
@@ -21,6 +21,9 @@ def agreement(report: AgreementReport) -> str:
     """Warnings first, then slices, conventions, correlations and calibration."""
     lines = [f"WARNING: {describe(finding)}" for finding in report.findings]
     lines += ["", "By slice; p by a paired sign-flip permutation test by prompt beside base CLIP", *_slices(report)]
+    if report.pairs:
+        title = "Each two metrics on all choices that both have scored; Holm's p is of all these tests together"
+        lines += ["", title, *_pairs(report.pairs)]
     lines += ["", "Pairwise accuracy by convention, 95 % interval", *_conventions(report.whole)]
     lines += ["", "Correlation of scores with shares of votes, within sets", *_correlations(report.details)]
     lines += ["", "Calibration: mean probability given, share chosen", *_calibration(report.details)]
@@ -36,6 +39,15 @@ def agreement_record(report: AgreementReport) -> dict[str, object]:
         ],
         "slices": [_slice_record(one) for one in report.slices],
         "slices_left_out": report.left_out,
+        "scorer_pairs": [
+            {
+                "scorer": str(one.version),
+                "other": str(one.other),
+                "paired_test": one.test.to_record(),
+                "p_value_holm": one.adjusted_p,
+            }
+            for one in report.pairs
+        ],
         "details": [
             {
                 "scorer": str(one.version),
@@ -127,6 +139,22 @@ def _slices(report: AgreementReport) -> list[str]:
     return lines
 
 
+def _pairs(pairs: list[ScorerPair]) -> list[str]:
+    heads = ["metric", "less", "points", "95 % interval", "choices", "p", "p, Holm"]
+    rows = [
+        (
+            str(one.version),
+            str(one.other),
+            *_points(one.test.difference),
+            one.test.difference.n,
+            _p_text(one.test.p_value),
+            _p_text(one.adjusted_p),
+        )
+        for one in pairs
+    ]
+    return text_table(heads, rows)
+
+
 def _conventions(whole: SliceReport) -> list[str]:
     rows = [
         (str(result.version), estimate.name, *share_text(estimate), estimate.n, estimate.unit)
@@ -165,6 +193,15 @@ def _coefficient(estimate: Estimate) -> tuple[str, str]:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:+.3f}", estimate.reason
     return f"{estimate.value:+.3f}", f"{estimate.low:+.3f} to {estimate.high:+.3f}"
+
+
+def _points(difference: Estimate) -> tuple[str, str]:
+    if difference.value is None:
+        return "-", difference.reason
+    value = f"{100 * difference.value:+.1f}"
+    if difference.low is None or difference.high is None:
+        return value, difference.reason
+    return value, f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
 
 
 def _p_text(p: float | None) -> str:

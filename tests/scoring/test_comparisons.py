@@ -73,3 +73,17 @@ def test_paired_test_rejects_equal_scorers_one_time_in_twenty():
         p_values.append(comparisons.paired_test(*scored(mine.tolist(), theirs.tolist())).p_value)
 
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.04)
+
+
+def test_holm_adjusted_by_hand_in_the_order_given():
+    # Sorted: 3 * .01, then 2 * .02 = .04, then 1 * .03, which must not fall below the .04 before it.
+    assert comparisons.holm_adjusted([0.02, None, 0.03, 0.01]) == [0.04, None, 0.04, 0.03]
+    assert comparisons.holm_adjusted([0.6, 0.9]) == [1.0, 1.0]
+    assert comparisons.holm_adjusted([]) == []
+
+
+def test_holm_adjusted_tells_apart_any_of_six_alike_scorers_at_most_one_time_in_twenty():
+    rng = np.random.default_rng(6)
+    smallest = [min(comparisons.holm_adjusted(rng.random(15).tolist())) for _ in range(1000)]
+
+    assert np.mean(np.array(smallest) < 0.05) == pytest.approx(0.05, abs=0.02)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from annotations.models import Annotator, Campaign, Prompt, Snapshot, Split
 from hps_site.dashboard.queries.lineage import votes_by_person
@@ -17,7 +18,7 @@ from hps_site.dashboard.queries.scorers import (
 )
 from scoring import agreement, metrics, signatures
 from scoring.calibration import Calibration, calibration
-from scoring.comparisons import PairedTest, paired_test
+from scoring.comparisons import PairedTest, holm_adjusted, paired_test
 from scoring.correlations import Correlations, RatedSet, correlations, generator_agreement, vote_shares
 from scoring.metrics import Estimate
 from scoring.pairwise import pairwise_accuracies
@@ -36,7 +37,8 @@ class SliceResult:
     pairwise: list[Estimate]
     """By each convention."""
     test: PairedTest | None
-    """Beside base CLIP on the choices that both have scored; None for base CLIP itself and where it has scored none."""
+    """Beside base CLIP on the choices that both have scored; None for base CLIP itself, and everywhere if it has scored
+    no whole held-out choice."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,18 @@ class SliceReport:
     attainable: Estimate
     """Of a scorer that knows the votes."""
     results: list[SliceResult]
+
+
+@dataclass(frozen=True)
+class ScorerPair:
+    """Two scorers on the held-out choices that both have scored."""
+
+    version: ModelVersion
+    other: ModelVersion
+    test: PairedTest
+    """Of `version` less `other`."""
+    adjusted_p: float | None
+    """Its p-value by Holm's method for all pairs of the report."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,8 @@ class AgreementReport:
     """The first is of all."""
     left_out: int
     """Slices too small to say anything, or too many."""
+    pairs: list[ScorerPair]
+    """Each two scorers once, on the slice of all."""
     details: list[ScorerDetail]
     findings: list[Finding]
 
@@ -125,14 +141,17 @@ def agreement_report(
     seen = [choice for choice in choices if elsewhere.isdisjoint(choice.images)]
     held_out = [choice for choice in seen if choice.split == "test"]
     scores = read_scores(campaigns, versions, [Split.TRAIN, Split.TEST])
-    base = base_version(versions)
     judged = [one for one in versions if any(c.is_decided for c in scored_by(held_out, scores.get(one.pk, {})))]
+    base = base_version(versions)
+    if base not in judged:
+        base = None  # scores of a part of a set, or of train prompts alone, say nothing here
     cut = slices(held_out, _tags(held_out))
     reports = [_slice_report(one, judged, base, scores, seed) for one in cut.slices]
     looks = file_looks(campaigns) if looks is None else looks
     return AgreementReport(
         slices=reports,
         left_out=cut.left_out,
+        pairs=_scorer_pairs(judged, held_out, scores, seed),
         details=[_detail(version, held_out, scores[version.pk], seed) for version in judged],
         findings=[
             *(finding for result in reports[0].results for finding in _figures_findings(result, reports[0])),
@@ -177,16 +196,35 @@ def _slice_result(
     mine = scores[version.pk]
     scored = scored_by(choices, mine)
     test = None
-    if base is not None and version != base and base.pk in scores:
-        theirs = scores[base.pk]
-        shared = scored_by(scored, theirs)
-        test = paired_test(shared, numbers(shared, mine), numbers(shared, theirs), seed=seed)
+    if base is not None and version != base:
+        test = _paired(choices, mine, scores[base.pk], seed)
     return SliceResult(
         version=version,
         accuracy=metrics.top_one_accuracy(scored, numbers(scored, mine), seed=seed),
         pairwise=pairwise_accuracies(scored, numbers(scored, mine), seed=seed),
         test=test,
     )
+
+
+def _scorer_pairs(
+    judged: Sequence[ModelVersion],
+    choices: Sequence[Choice],
+    scores: Mapping[int, Mapping[str, float]],
+    seed: int,
+) -> list[ScorerPair]:
+    """The later of two in the order of the report less the earlier one, as each is beside base CLIP."""
+    pairs = list(combinations(judged, 2))
+    tests = [_paired(choices, scores[later.pk], scores[earlier.pk], seed) for earlier, later in pairs]
+    adjusted = holm_adjusted([test.p_value for test in tests])
+    return [
+        ScorerPair(later, earlier, test, p) for (earlier, later), test, p in zip(pairs, tests, adjusted, strict=True)
+    ]
+
+
+def _paired(choices: Sequence[Choice], mine: Mapping[str, float], theirs: Mapping[str, float], seed: int) -> PairedTest:
+    """On the choices that both have scored."""
+    shared = scored_by(scored_by(choices, mine), theirs)
+    return paired_test(shared, numbers(shared, mine), numbers(shared, theirs), seed=seed)
 
 
 def _detail(version: ModelVersion, held_out: Sequence[Choice], scores: Mapping[str, float], seed: int) -> ScorerDetail:

@@ -5,6 +5,8 @@ import io
 import PIL.Image
 import pytest
 from django.core.files.base import ContentFile
+from django.core.management import call_command
+from django.urls import reverse
 
 from annotations.models import Annotator, Campaign, Image, Outcome, Prompt, Split
 from hps_site.dashboard.findings import describe
@@ -12,8 +14,9 @@ from hps_site.dashboard.queries.agreement import AgreementReport, agreement_repo
 from hps_site.dashboard.queries.ballots import read_choices
 from hps_site.dashboard.queries.looks import all_looks, brightness, file_looks
 from hps_site.dashboard.queries.scorers import scorer_versions, versions_in_use
-from tests.annotations.factories import make_annotator, make_annotators, make_image
+from tests.annotations.factories import make_annotator, make_annotators, make_image, make_user
 from tests.hps_site.dashboard.worlds import cast, empty_campaign, give_scores, images_of, make_version, task_of
+from worker.models import ImageScore
 from worker.snapshots import take_snapshot
 
 pytestmark = pytest.mark.django_db
@@ -27,10 +30,10 @@ def signatures_of(report: AgreementReport) -> list[tuple[str, str, str]]:
     return [(str(one.version), one.signature, one.look) for one in report.findings]
 
 
-def forty_prompts(**options) -> tuple[Campaign, list]:
+def forty_prompts(**fields) -> tuple[Campaign, list]:
     """Pairs of a gull and a hawk; one person chose the gull each time."""
-    campaign, ada = empty_campaign(), make_annotator()
-    tasks = [task_of(campaign, ["gull", "hawk"], **options) for _ in range(40)]
+    campaign, ada = empty_campaign(**fields), make_annotator()
+    tasks = [task_of(campaign, ["gull", "hawk"]) for _ in range(40)]
     for task in tasks:
         cast(task, ada, 0)
     return campaign, tasks
@@ -66,6 +69,29 @@ def test_report_holds_every_scorer_on_every_slice():
     assert report.details[1].correlations.tau_b.value == 1.0
 
 
+def test_report_tests_each_two_scorers_on_what_both_have_scored_with_holms_p():
+    campaign, tasks = forty_prompts()
+    clip, first, second = make_version("clip"), make_version("hps"), make_version("hps", 2)
+    for number, task in enumerate(tasks):
+        give_scores(clip, task, [0, 1] if number < 10 else [1, 0])
+        give_scores(first, task, [1, 0])
+        if number < 20:
+            give_scores(second, task, [0, 1] if number < 9 else [1, 0])
+
+    pairs = report_of(campaign).pairs
+
+    # Six prompts or more on which one is always right: 2 of 2^n flips are as far; the p of one prompt is 1.
+    assert [
+        (str(one.version), str(one.other), one.test.difference.value, one.test.difference.n, one.test.p_value)
+        for one in pairs
+    ] == [
+        ("hps-1", "clip-1", pytest.approx(10 / 40), 40, 2 / 2**10),
+        ("hps-2", "clip-1", pytest.approx(1 / 20), 20, 1.0),
+        ("hps-2", "hps-1", pytest.approx(-9 / 20), 20, 2 / 2**9),
+    ]
+    assert [one.adjusted_p for one in pairs] == [3 * 2 / 2**10, 1.0, 2 * 2 / 2**9]
+
+
 def test_report_counts_ties_where_a_convention_does_and_only_held_out_prompts():
     campaign = empty_campaign()
     clip = make_version("clip")
@@ -87,6 +113,40 @@ def test_report_without_scores_has_slices_and_nobody_in_them():
     report = report_of(campaign)
 
     assert (report.whole.results, report.details, report.findings) == ([], [], [])
+
+
+@pytest.fixture(params=["only train prompts", "one image of each set"])
+def birds_with_half_a_base(request):
+    """Forty held-out sets that HPS has scored, and base CLIP, whose scoring ended early, has not."""
+    campaign, tasks = forty_prompts(slug="birds")
+    clip, hps = make_version("clip", is_current=True), make_version("hps", is_current=True)
+    for task in tasks:
+        give_scores(hps, task, [1, 0])
+    if request.param == "only train prompts":
+        learnt = task_of(campaign, ["gull", "hawk"], split=Split.TRAIN)
+        cast(learnt, make_annotator(), 0)
+        give_scores(clip, learnt, [1, 0])
+    else:
+        ImageScore.objects.bulk_create(ImageScore(image=images_of(task)[0], version=clip, value=1) for task in tasks)
+    return campaign
+
+
+def test_report_without_a_whole_held_out_choice_of_base_clip_is_of_the_others(birds_with_half_a_base):
+    report = report_of(birds_with_half_a_base)
+
+    assert [(str(one.version), one.accuracy.value, one.test) for one in report.whole.results] == [("hps-1", 1.0, None)]
+    assert ([str(one.version) for one in report.details], report.findings) == (["hps-1"], [])
+
+
+def test_command_and_page_stand_where_base_clip_has_no_whole_held_out_choice(birds_with_half_a_base, client):
+    client.force_login(make_user("boss", is_staff=True))
+    out = io.StringIO()
+
+    call_command("evaluate_scorers", campaign="birds", stdout=out)
+    page = client.get(reverse("dashboard:agreement", args=[birds_with_half_a_base.slug]))
+
+    assert "all 40 40 hps-1 100.0 %" in " ".join(out.getvalue().split())
+    assert page.status_code == 200
 
 
 def test_warning_of_a_scorer_that_disagrees_with_people():

@@ -156,6 +156,7 @@ def test_evaluate_scorers_gives_the_numbers_of_the_page():
     assert (whole["kind"], whole["choices"], whole["scorers"][0]["top_1"]["value"]) == ("all", 7, pytest.approx(4 / 7))
     assert [one["scorer"] for one in report.pop("details")] == ["clip-1"]
     assert report.pop("slices_left_out") == 8
+    assert report.pop("scorer_pairs") == []
     assert report.pop("demographic_groups") == []
     assert report == {
         "campaigns": ["birds"],
@@ -195,8 +196,21 @@ def test_evaluate_scorers_prints_warnings_slices_and_coefficients():
     assert "all 7 2 hps-1 0.0 % 0.0 to 65.8 % 25.9 % 0.5000" in lines
     assert "all 7 2 highest attainable 57.1 % 0.0 to 100.0 %" in lines
     assert "clip-1 inversion score, ties as right (HPS v2) 91.7 % 15.3 to 100.0 % 8 choices" in lines
+    assert "hps-1 clip-1 -57.1 -100.0 to 100.0 7 0.5000 0.5000" in lines
     assert "hps-1 Kendall's tau-b of generator rankings -0.707 4 generators" in lines
     assert lines[-1].startswith("hps-1: expected calibration error ")
+
+
+def test_evaluate_scorers_as_json_holds_the_test_of_each_two_scorers():
+    birds()
+    for version in (make_version("clip"), make_version("hps")):
+        for task in Task.objects.all():
+            give_scores(version, task, [4, 3, 2, 1] if version.family == "clip" else [1, 2, 3, 4])
+
+    [pair] = json_of("evaluate_scorers", "--campaign", "birds")["scorer_pairs"]
+
+    assert (pair["scorer"], pair["other"], pair["p_value_holm"]) == ("hps-1", "clip-1", 0.5)
+    assert (pair["paired_test"]["difference"]["value"], pair["paired_test"]["p_value"]) == (pytest.approx(-4 / 7), 0.5)
 
 
 def test_evaluate_scorers_names_a_file_that_it_cannot_open():
