@@ -3,9 +3,10 @@
 A generator that is tuned by a score can raise the score and get no better. So the score that it was tuned by is held
 against what it was not tuned by: the fit to the text, the variety, the training images, and people. Warnings say that
 something is wrong; hints say where it may come from. Both rest on intervals resampled by prompt: what the prompts
-can't show is not said.
+can't show is not said. That nothing is there has to be shown too, by a whole interval near nothing.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -35,6 +36,18 @@ KEPT_DIVERSITY = 0.8
 
 MORE_COPIES = 0.1
 """A rise of the share of copies beyond this is no play of chance in what lies near."""
+
+SMALL_CHANGE = 0.2
+"""Of HPS; by its own scale people would choose an image that lies so much higher 55 times of 100."""
+
+SMALL_GAIN = 0.01
+"""Of the mark, as a share of the loss; in trainings that learnt it, it was 4 times as much."""
+
+SLIGHT_AGREEMENT = 0.6
+"""Of people with each other: one more in ten than by chance."""
+
+FEWEST = 20
+"""Prompts, images or pairs of people without which nothing is said to be small: the interval of a few is too narrow."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,9 @@ class Evidence:
     copies: Arms | None = None
     """Share of a prompt's images that are copies, see `variety.copies`."""
     mark_gain: Estimate | None = None
-    """By how much the mark before the caption lowers the loss of non-preferred images that training didn't see."""
+    """By which share of it the mark before the caption lowers the loss of non-preferred images that training didn't
+    see.
+    """
     mark_gain_on_preferred: Estimate | None = None
     people: Estimate | None = None
     """Share of people's votes for the adapted arm, as of `metrics.vote_share`."""
@@ -203,7 +218,7 @@ def _are_unmoved(won: Estimate, people: Estimate) -> bool:
 
 def _hints(evidence: Evidence, seed: int) -> Iterator[Finding]:
     rise = _difference(evidence.hps, seed)
-    if rise is not None and not _rises(rise) and not _falls(rise):
+    if rise is not None and _is_within(rise, -SMALL_CHANGE, SMALL_CHANGE) and not _rises(rise) and not _falls(rise):
         yield _hint(
             "nothing changed",
             f"HPS did not change: {_number(rise)}. Too little capacity or training: raise the rank, the learning rate"
@@ -214,9 +229,9 @@ def _hints(evidence: Evidence, seed: int) -> Iterator[Finding]:
         beside = "" if other is None else f", on preferred ones by {_number(other)}"
         yield _hint(
             "mark not learnt",
-            "The mark was not learnt: before the caption it lowers the loss of held-out non-preferred images by"
-            f" {_number(evidence.mark_gain)}{beside}. Too little capacity, too few images, or labels that the model"
-            " can't see: raise the rank or the steps, or label more images.",
+            "The mark was not learnt: before the caption it lowers the loss of held-out non-preferred images by the"
+            f" part {_number(evidence.mark_gain)}{beside}. Too little capacity, too few images, or labels that the"
+            " model can't see: raise the rank or the steps, or label more images.",
         )
     yield from _hints_on_the_mark(evidence, seed)
     yield from _hints_of_people(evidence)
@@ -242,7 +257,9 @@ def _hints_on_the_mark(evidence: Evidence, seed: int) -> Iterator[Finding]:
         return
     original = difference(evidence.hps, of="original_marked", to="original", seed=seed)
     beyond = difference(evidence.hps, of="adapted_marked", to="original_marked", seed=seed)
-    if original is not None and beyond is not None and _rises(original) and not _rises(beyond):
+    if original is None or beyond is None or not _rises(original) or _rises(beyond):
+        return
+    if _is_within(beyond, -math.inf, SMALL_CHANGE):
         yield _hint(
             "adapter not needed",
             f"The mark as negative prompt raises the HPS of the original too, by {_number(original)}; the adapter adds"
@@ -254,30 +271,43 @@ def _hints_of_people(evidence: Evidence) -> Iterator[Finding]:
     human, hps = evidence.human_agreement, evidence.hps_agreement
     if human is None or human.low is None:
         return
-    if human.low <= 0.5:
+    if human.low <= 0.5 and _is_within(human, 0, SLIGHT_AGREEMENT):
         yield _hint(
             "people of many minds",
             f"People don't agree with each other on these pairs beyond chance: {_percent(human)}. The difference is"
             " too small to see, or it is a matter of taste.",
         )
-    elif hps is not None and hps.low is not None and hps.low <= 0.5:
+    elif human.low > 0.5 and hps is not None and _is_blind(hps, human.low):
         yield _hint(
             "wrong aspects",
             f"Wrong aspects: people agree with each other on these pairs, {_percent(human)}; HPS is not told apart from"
-            f" chance, {_percent(hps)}. It was tuned on something that doesn't decide here: collect votes on images of"
-            " this generator and train HPS on them.",
+            f" chance, {_percent(hps)}. It was tuned on something that doesn't decide here: collect votes on such"
+            " images and train HPS on them.",
         )
 
 
 def _is_unlearnt(gain: Estimate, on_preferred: Estimate | None) -> bool:
-    if gain.value is None:
+    """Whether the mark does next to nothing to non-preferred images, or no more than to preferred ones."""
+    if gain.low is None or gain.high is None or gain.n < FEWEST:
         return False
-    is_above_other = on_preferred is None or on_preferred.value is None or gain.value > on_preferred.value
-    return gain.low is None or gain.low <= 0 or not is_above_other
+    is_below_other = on_preferred is not None and on_preferred.low is not None and gain.high < on_preferred.low
+    return is_below_other or (gain.low <= 0 and gain.high < SMALL_GAIN)
+
+
+def _is_blind(hps: Estimate, human_low: float) -> bool:
+    """Whether HPS is no better than chance on pairs on which people agree, and it isn't for want of votes."""
+    return hps.low is not None and hps.high is not None and hps.low <= 0.5 and hps.high < human_low
 
 
 def _difference(arms: Arms | None, seed: int) -> Estimate | None:
     return None if arms is None else difference(arms, seed=seed)
+
+
+def _is_within(estimate: Estimate, least: float, most: float) -> bool:
+    """Whether the whole interval of enough figures lies between two numbers."""
+    if estimate.low is None or estimate.high is None or estimate.n < FEWEST:
+        return False
+    return least < estimate.low and estimate.high < most
 
 
 def _rises(estimate: Estimate) -> bool:

@@ -96,15 +96,24 @@ def _set_rows(sets: Mapping[str, Any]) -> list[Row]:
         Row("KID", f"{on}; {to}", _cells(sets["kid"], 4)),
         Row(_("Variety between seeds"), _("mean of 1 − cos; %(on)s") % {"on": on}, _with_note(sets["diversity"], kept)),
     ]
+    rows.append(Row(_("Closeness to training images"), _near(sets), _cells(sets["closeness"], 3)))
     if sets["training_images"]:
-        near = _("cos to the nearest of %(n)s training images") % {
-            "n": number_format(sets["training_images"], force_grouping=True)
-        }
-        rows.append(Row(_("Closeness to training images"), near, _cells(sets["closeness"], 3)))
         shares = {arm: _percent(share) for arm, share in sets["copies"].items()}
         nearer = _("nearer to a training image than any other training image is")
         rows.append(Row(_("Copies"), nearer, tuple(Cell(shares.get(arm, "–")) for arm in ARMS)))
     return rows
+
+
+def _near(sets: Mapping[str, Any]) -> str:
+    """What closeness is measured to, and whether that is all that the training learnt from."""
+    looked_at, in_all = sets["training_images"], sets["training_images_in_all"]
+    n = number_format(looked_at, force_grouping=True)
+    if not looked_at:
+        return _("not measured: the images that it was trained on are not here")
+    if looked_at == in_all:
+        return _("cos to the nearest of %(n)s training images") % {"n": n}
+    m = number_format(in_all, force_grouping=True)
+    return _("cos to the nearest of %(n)s training images; %(n)s of %(m)s looked at") % {"n": n, "m": m}
 
 
 def _with_note(diversity: Mapping[str, Any], note: str) -> tuple[Cell, ...]:

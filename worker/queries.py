@@ -208,7 +208,9 @@ def seconds_per_vote(*, is_synthetic: bool) -> float | None:
 
 
 def mark_gains_of(version: ModelVersion) -> tuple[Estimate | None, Estimate | None]:
-    """By how much the mark lowers the loss of held-out non-preferred and of preferred images, as training found it."""
+    """By which share of it the mark lowers the loss of held-out non-preferred and of preferred images, as training
+    found it.
+    """
     after = (version.metrics.get("mark") or {}).get("after") or {}
     return _gain(after.get("non_preferred")), _gain(after.get("preferred"))
 
@@ -216,9 +218,11 @@ def mark_gains_of(version: ModelVersion) -> tuple[Estimate | None, Estimate | No
 def _gain(record: Mapping[str, Any] | None) -> Estimate | None:
     if not record:
         return None
-    return Estimate(
-        "gain of the mark", record["gain"], record["gain_low"], record["gain_high"], record["images"], "images"
+    value, low, high = (
+        None if record[part] is None else record[part] / record["unmarked_loss"]
+        for part in ("gain", "gain_low", "gain_high")
     )
+    return Estimate("gain of the mark", value, low, high, record["images"], "images")
 
 
 def _thinned(points: Sequence[tuple[int, float]], limit: int) -> tuple[tuple[int, float], ...]:

@@ -120,16 +120,29 @@ def test_reward_hacking_is_named_with_its_numbers():
 
 def test_a_score_that_did_not_move_hints_at_too_little_capacity():
     assert names(Evidence(hps=arms(adapted_marked=0.0))) == ["nothing changed"]
+    assert names(Evidence(hps=Arms(NOISE, NOISE))) == ["nothing changed"]
+
+
+def test_a_score_that_may_have_moved_hints_at_nothing():
+    twelve_prompts = Arms(NOISE[:12], NOISE[:12] + 0.3 + 2 * NOISE[12:24])
+
+    assert names(Evidence(hps=twelve_prompts)) == []
+    assert names(Evidence(hps=Arms(NOISE[:12], NOISE[:12]))) == []
+    assert names(Evidence(hps=Arms(NOISE, NOISE + np.tile([3.0, -3.0], PROMPTS // 2)))) == []
 
 
 @pytest.mark.parametrize(
     ("gain", "on_preferred", "expected"),
     [
-        (share(0.02), None, ["mark not learnt"]),
-        (share(0.2), share(0.3), ["mark not learnt"]),
+        (share(0.002, reach=0.005), None, ["mark not learnt"]),
+        (share(-0.1), None, ["mark not learnt"]),
+        (share(0.2), share(0.31), ["mark not learnt"]),
         (share(0.2), share(0.1), []),
+        (share(0.2), share(0.21), []),  # too few images to tell which of them is more
         (share(0.2), None, []),
-        (Estimate("gain", 0.2, None, None, 1), None, ["mark not learnt"]),
+        (share(0.02), None, []),  # too few images to say
+        (Estimate("gain", 0.0, -0.001, 0.001, 5), None, []),
+        (Estimate("gain", 0.2, None, None, 1), None, []),
     ],
 )
 def test_a_mark_that_tells_nothing_of_the_non_preferred_images_was_not_learnt(gain, on_preferred, expected):
@@ -150,6 +163,8 @@ def test_a_mark_that_does_as_much_to_the_original_needs_no_adapter():
     as_much = NOISE + 21
 
     assert names(Evidence(hps=Arms(NOISE + 20, as_much, as_much))) == ["adapter not needed"]
+    unsure = as_much + np.tile([3.0, -3.0], PROMPTS // 2)
+    assert names(Evidence(hps=Arms(NOISE + 20, unsure, as_much))) == []
 
 
 @pytest.mark.parametrize(
@@ -159,6 +174,9 @@ def test_a_mark_that_does_as_much_to_the_original_needs_no_adapter():
         (share(0.65), share(0.5), ["wrong aspects"]),
         (share(0.65), share(0.6), []),
         (share(0.65), None, []),
+        (Estimate("share", 0.8, 0.45, 1.0, 5), share(0.2), []),  # too few people to say
+        (Estimate("share", 0.5, 0.45, 0.55, 5), None, []),
+        (share(0.65), share(0.6, reach=0.1), []),
     ],
 )
 def test_agreement_on_the_pairs_tells_taste_from_a_score_that_is_blind(human, hps, expected):
@@ -187,6 +205,6 @@ def test_arms_of_different_length_are_refused():
 
 
 def test_a_finding_is_plain_values_for_json():
-    [finding] = findings(replace(Evidence(), mark_gain=share(0.0)))
+    [finding] = findings(replace(Evidence(), mark_gain=share(0.0, reach=0.005)))
 
     assert finding.to_record() == {"name": "mark not learnt", "text": finding.text, "is_hint": True}

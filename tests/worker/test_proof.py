@@ -7,17 +7,23 @@ from io import StringIO
 import numpy as np
 import pytest
 from django.core.management import call_command
+from django.db.models.functions import Now
 
 from annotations.models import Generator, Image, Split
 from scoring.reward_hacking import Arms, Evidence
-from tests.annotations.factories import make_generator, make_prompt
+from tests.annotations.factories import make_generator, make_prompt, make_user
 from tests.worker.generators import claimed_run, make_images, make_scorers, make_tiny_generator
+from tests.worker.labels import make_labelling
 from tests.worker.test_studies import adapter  # noqa: F401  a fixture
 from worker.management.commands.prove_adapter import Command
-from worker.models import ModelVersion, Run
+from worker.models import Labelling, ModelVersion, Run
+from worker.proof_tables import proof_tables
+from worker.services import proof_features
 from worker.services.execution import RunStopped, StopReason
+from worker.services.label_review import strike_out
 from worker.services.proof import ProofConfig, UnableToProve, perform_proof, verdict
 from worker.services.proof_sweep import KEPT
+from worker.services.scoring import open_picture
 
 ARMS = ["original", "original_marked", "adapted", "adapted_marked"]
 SMALL = {"version": "adapter-1", "count": 3, "guidances": [2.0, 3.0], "scales": [0.5], "sweep_prompts": 2}
@@ -84,6 +90,60 @@ def test_proof_measures_fid_to_a_generator_of_photographs(proven, tmp_path):
 
     assert (sets["reference"], sets["reference_images"]) == ("photographs", 4)
     assert list(sets["fid"]) == ARMS
+
+
+def learnt_from(labelling: Labelling, config: dict, regularisation: int) -> None:
+    """Let the adapter be of a training on a labelling."""
+    run = Run.objects.create(kind=Run.Kind.ADAPTER, state=Run.State.SUCCEEDED, config=config, finished_at=Now())
+    labels, examples = {"labelling": str(labelling.public_id)}, {"regularisation": regularisation}
+    ModelVersion.objects.filter(family="adapter").update(run=run, metrics={"labels": labels, "examples": examples})
+
+
+def watched(monkeypatch) -> list[Image]:
+    """The images of the training that a proof looks at, filled as it does."""
+    looked_at: list[Image] = []
+    monkeypatch.setattr(proof_features, "_readable", lambda there: looked_at.extend(there) or map(open_picture, there))
+    return looked_at
+
+
+def test_proof_holds_the_arms_against_what_is_left_of_the_labelling_and_the_regularisation(
+    proven, tmp_path, monkeypatch
+):
+    labelling = make_labelling(prompts=3, generator=make_generator("diffusiondb"))
+    strike_out(label=labelling.labels.filter(kind="preferred").first(), by=make_user())
+    photographs = make_images(4, make_generator("photographs"))
+    learnt_from(labelling, {"labelling": "1", "regularisation": ["photographs"]}, regularisation=4)
+    looked_at = watched(monkeypatch)
+
+    sets = prove({**SMALL, "guidances": []}, tmp_path)["sets"]
+
+    left = Image.objects.filter(labels__in=labelling.labels.left())
+    assert {image.pk for image in looked_at} == {image.pk for image in [*left, *photographs]}
+    assert (sets["training_images"], sets["training_images_in_all"]) == (5 + 4, 5 + 4)
+
+
+def test_proof_looks_at_labelled_images_first_where_there_are_too_many(proven, tmp_path, monkeypatch):
+    labelling = make_labelling(prompts=2, generator=make_generator("diffusiondb"))
+    make_images(4, Generator.objects.get(name="diffusiondb"))
+    learnt_from(labelling, {}, regularisation=4)
+    monkeypatch.setattr(proof_features, "MOST_TRAINING_IMAGES", 4)
+    looked_at = watched(monkeypatch)
+
+    proof = prove({**SMALL, "guidances": []}, tmp_path)
+
+    assert {image.pk for image in looked_at} == {label.image_id for label in labelling.labels.left()}
+    [closeness] = [row for row in proof_tables(proof).rows if row.label == "Closeness to training images"]
+    assert closeness.note == "cos to the nearest of 4 training images; 4 of 8 looked at"
+
+
+def test_proof_says_where_the_images_of_the_training_are_not_here(proven, tmp_path):
+    Image.objects.update(is_hidden=True)
+
+    proof = prove({**SMALL, "guidances": []}, tmp_path)
+
+    [closeness] = [row for row in proof_tables(proof).rows if row.label == "Closeness to training images"]
+    assert closeness.note == "not measured: the images that it was trained on are not here"
+    assert [cell.value for cell in closeness.cells] == ["–"] * 4
 
 
 def test_proof_sweeps_guidance_and_scale_and_goes_on_after_a_kill(proven, tmp_path, monkeypatch):

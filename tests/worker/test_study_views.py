@@ -247,6 +247,7 @@ def proof_of(image: Image) -> dict:
             "kid": dict.fromkeys(arms, 0.01),
             "diversity": {**dict.fromkeys(arms, 0.3), "kept": won},
             "training_images": 100,
+            "training_images_in_all": 100,
             "closeness": dict.fromkeys(arms, 0.9),
             "copies": dict.fromkeys(arms, 0.5),
             "more_copies": gain,

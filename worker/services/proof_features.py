@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 from django.conf import settings
+from django.db.models import QuerySet
 
 from annotations.models import Generator, Image
 from scoring.metrics import Estimate
 from scoring.reward_hacking import Arm, Arms, difference, kept
 from scoring.variety import closeness, copies, diversity
-from worker.models import ModelVersion
+from worker.models import Labelling, ModelVersion
 from worker.services.generation import UnableToGenerate
 from worker.services.label_sources import training_images
 from worker.services.scoring import UnknownScorer, open_picture, scorer_named
@@ -43,6 +44,8 @@ class FeatureReport:
     diversity: Arms
     training_images: int
     """What closeness and copies are measured to; 0 where the training's images are not here."""
+    training_images_in_all: int
+    """Those that the training learnt from; more than were looked at where they are many or can't be read."""
     closeness: Arms | None
     copies: Arms | None
 
@@ -56,6 +59,7 @@ class FeatureReport:
             "kid": self.kid,
             "diversity": {**_means(self.diversity), "kept": kept(self.diversity).to_record()},
             "training_images": self.training_images,
+            "training_images_in_all": self.training_images_in_all,
             "closeness": _means(self.closeness) if self.closeness else {},
             "copies": _means(self.copies) if self.copies else {},
             "more_copies": _record(difference(self.copies)) if self.copies else None,
@@ -94,7 +98,8 @@ def describe_arms(
     target = _reference(tower, reference) if reference else features["original"]
     measured: list[Arm] = [arm for arm in arms if reference or arm != "original"]
     by_prompt = {arm: rows.reshape(len(arms[arm]), -1, rows.shape[1]) for arm, rows in features.items()}
-    training = _training_features(tower, version, original)
+    learnt, learnt_in_all = _learnt_images(version, original)
+    training = tower.describe(_readable(learnt)).features if len(learnt) > 1 else None
     return FeatureReport(
         tower=tower.name,
         reference=reference or "the original's images of the same prompts",
@@ -103,6 +108,7 @@ def describe_arms(
         kid={arm: kid(target, features[arm]) for arm in measured},
         diversity=Arms(**{arm: diversity(rows) for arm, rows in by_prompt.items()}),
         training_images=0 if training is None else len(training),
+        training_images_in_all=learnt_in_all,
         closeness=None if training is None else _per_prompt(by_prompt, lambda rows: closeness(rows, training)),
         copies=None if training is None else _per_prompt(by_prompt, lambda rows: copies(rows, training)),
     )
@@ -147,14 +153,36 @@ def _open(path: Path) -> PIL.Image.Image:
         raise UnableToGenerate(f"{path}: can't be read as an image; remove it from the reference.") from error
 
 
-def _training_features(tower: "Tower", version: ModelVersion, original: Generator) -> "NDArray[np.float32] | None":
-    """Features of the images that the adapter's training looked at; None where they are not here."""
-    names = (version.run.config.get("sources") if version.run else None) or [original.name]
-    images = training_images(list(Generator.objects.filter(name__in=names)))
-    there = list(images.order_by("sha256")[:MOST_TRAINING_IMAGES])
-    if len(there) < 2:
-        return None
-    return tower.describe(_readable(there)).features
+def _learnt_images(version: ModelVersion, original: Generator) -> tuple[list[Image], int]:
+    """The images that the adapter's training learnt from, the labelled ones first and no more than are looked at, with
+    how many there are in all.
+    """
+    pools = _learnt_pools(version, original)
+    learnt: list[Image] = []
+    for pool in pools:
+        learnt += pool.order_by("sha256")[: MOST_TRAINING_IMAGES - len(learnt)]
+    return learnt, sum(pool.count() for pool in pools)
+
+
+def _learnt_pools(version: ModelVersion, original: Generator) -> list[QuerySet[Image]]:
+    """What is left of the adapter's labelling, and what it was kept near to by regularisation.
+
+    Of an adapter without a labelling nobody knows; it is held against what trainings take by themselves.
+    """
+    config = version.run.config if version.run else {}
+    labels = version.metrics.get("labels") or {}
+    labelling = Labelling.objects.filter(public_id=labels["labelling"]).first() if "labelling" in labels else None
+    if labelling is None:
+        return [training_images(_generators(config.get("sources") or [original.name]))]
+    labelled = Image.objects.filter(labels__in=labelling.labels.left()).exclude(file="")
+    if not (version.metrics.get("examples") or {}).get("regularisation"):
+        return [labelled]
+    others = training_images(_generators(config.get("regularisation") or labelling.settings["sources"]))
+    return [labelled, others.exclude(labels__labelling=labelling)]
+
+
+def _generators(names: Sequence[str]) -> list[Generator]:
+    return list(Generator.objects.filter(name__in=names))
 
 
 def _readable(images: Sequence[Image]) -> Iterator[PIL.Image.Image]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -177,20 +177,24 @@ def _evidence(
     share: Estimate,
     human: Estimate,
 ) -> Evidence:
-    """What warnings and hints follow from: the scores of both images of each pair, and what people said."""
+    """What warnings and hints follow from: the scores of both images of each pair, and what people said.
+
+    Between two generators that are nobody's adapter it is only what people said: nothing was tuned there.
+    """
     of_family = {one.version.family: one for one in agreements}
-    arms = {family: _arms(judged, study.adapted.name, scores[one.version.pk]) for family, one in of_family.items()}
     hps = of_family.get(ModelVersion.Family.HPS)
-    gain, on_preferred = mark_gains_of(study.version) if study.version else (None, None)
-    return Evidence(
+    of_people = Evidence(people=share, hps_agreement=hps.agreement if hps else None, human_agreement=human)
+    if study.version is None:
+        return of_people
+    arms = {family: _arms(judged, study.adapted.name, scores[one.version.pk]) for family, one in of_family.items()}
+    gain, on_preferred = mark_gains_of(study.version)
+    return replace(
+        of_people,
         hps=arms.get(ModelVersion.Family.HPS),
         clip=arms.get(ModelVersion.Family.CLIP),
         aesthetic=arms.get(ModelVersion.Family.AESTHETIC),
         mark_gain=gain,
         mark_gain_on_preferred=on_preferred,
-        people=share,
-        hps_agreement=hps.agreement if hps else None,
-        human_agreement=human,
     )
 
 

@@ -119,7 +119,7 @@ def test_study_report_says_what_its_votes_could_have_found():
 
 def test_study_report_of_an_adapter_hints_that_the_mark_was_not_learnt():
     campaign = study_world(adapted_wins=3, original_wins=3, ties=0)
-    gain = {"gain": 0.0, "gain_low": -0.1, "gain_high": 0.1, "images": 8}
+    gain = {"unmarked_loss": 0.2, "gain": 0.0, "gain_low": -0.001, "gain_high": 0.001, "images": 30}
     ModelVersion.objects.update(metrics={"mark": {"after": {"non_preferred": gain}}})
 
     assert "mark not learnt" in [finding.name for finding in report_of(campaign).findings]
@@ -167,13 +167,24 @@ def test_study_report_asks_the_database_a_few_times_whatever_the_size(django_ass
         study_report(campaign, choices)
 
 
-def test_study_report_of_two_generators_is_the_same_without_an_adapter():
-    campaign = study_world(adapted_wins=9, original_wins=0, ties=1)
+def test_study_report_of_two_generators_names_nothing_of_an_adapter():
+    campaign = scored_study(adapted_wins=24, original_wins=0, hps=1.0, clip=-1.0)
     Study.objects.update(version=None)
 
     report = report_of(campaign)
 
     assert (report.verdict, report.findings, report.study.version) == ("preferred", [], None)
+
+
+def test_study_report_of_two_generators_says_where_a_score_is_blind_to_what_people_see():
+    campaign = scored_study(adapted_wins=8, original_wins=8, hps=1.0, clip=-1.0)
+    Study.objects.update(version=None)
+
+    [finding] = report_of(campaign).findings
+
+    assert finding.name == "wrong aspects"
+    assert "adapt" not in finding.text
+    assert "collect votes on such images and train HPS on them" in finding.text
 
 
 def test_study_report_before_the_first_vote_has_no_share():
