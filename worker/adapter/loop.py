@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,13 @@ logger = logging.getLogger(__name__)
 
 class TrainingCancelled(Exception):
     """The training was asked to stop; what it did so far is kept, and the next call goes on from there."""
+
+
+class TrainingDiverged(ValueError):
+    """The loss is no number any more; the message says when, and what to lower. Nothing of that step is kept."""
+
+    def __init__(self, step: int, config: AdapterConfig) -> None:
+        super().__init__(f"The training diverged at step {step}: lower learning_rate ({config.learning_rate:g}).")
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,7 @@ def train(
 
     Raises:
         TrainingCancelled: `should_stop` said so; the state is kept.
+        TrainingDiverged: the last checkpoint before it stays.
         BaseModelRejected: the base model is none that can be adapted.
         OptimizerMissing: the optimizer needs a package that is not installed.
     """
@@ -220,7 +229,11 @@ class _Training:
             training_state.write(self.steps_folder, step=step, tensors=tensors, record=self.identity)
 
     def step(self, step: int) -> StepReport:
-        """One step of the optimizer; it follows from the weights, the seed and the number of the step."""
+        """One step of the optimizer; it follows from the weights, the seed and the number of the step.
+
+        Raises:
+            TrainingDiverged: before the weights are changed, and in all processes alike, as all see the same sums.
+        """
         config, trained = self.config, self.model.trained()
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate_at(step)
@@ -235,10 +248,13 @@ class _Training:
                 part.backward()
                 loss += part.detach()
         self.processes.sum_gradients(trained)
-        norm = torch.nn.utils.clip_grad_norm_(trained, config.largest_gradient_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, config.largest_gradient_norm))
+        whole_loss = self.processes.sum(float(loss))
+        if not (math.isfinite(whole_loss) and math.isfinite(norm)):
+            raise TrainingDiverged(step + 1, config)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return StepReport("training", step + 1, config.steps, self.processes.sum(float(loss)), float(norm))
+        return StepReport("training", step + 1, config.steps, whole_loss, norm)
 
     def losses(self, places: torch.Tensor, captions: Sequence[str], draw: Draw) -> torch.Tensor:
         """(images,) errors of the model on some of the examples."""
@@ -271,7 +287,10 @@ class _Training:
                 some = places[start : start + config.batch_size]
                 draw = Draw.of((len(some), *self.latents.shape[1:]), self.time_steps, generator)
                 found.append(self.losses(some, captions[start : start + config.batch_size], draw).cpu())
-            return torch.cat(found)
+            whole = torch.cat(found)
+            if not whole.isfinite().all():  # the last step is followed by no other that would tell
+                raise TrainingDiverged(config.steps, config)
+            return whole
 
         after = evaluation.mark_gains(self.examples.evaluation, first, loss, config)
         with self.model.without_layers():

@@ -71,7 +71,7 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
 
     Raises:
         UnableToTrainAdapter, UnableToLabel, UnknownLabelling, UnableToGenerate, UnknownScorer,
-        AdapterConfigRejected, NotEnoughImages, BaseModelRejected, OptimizerMissing: with what to do.
+        AdapterConfigRejected, NotEnoughImages, BaseModelRejected, OptimizerMissing, TrainingDiverged: with what to do.
         RunStopped: cancelled; the checkpoints are kept.
     """
     if version := ModelVersion.objects.filter(run=run).first():

@@ -1,6 +1,7 @@
 """Training the adapter on a pipeline of a few thousand weights: what is learnt, what is left alone, what is written."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from scoring import checkpoints
+from scoring import checkpoints, training_state
+from scoring.distributed import Processes
 from tests.worker.tiny_diffusion import open_image
 from worker.adapter import model
 from worker.adapter.artefact import KOHYA_WEIGHTS, WEIGHTS
 from worker.adapter.config import AdapterConfig
 from worker.adapter.data import Example, ExampleSet, Kind
-from worker.adapter.loop import Samples, SampleWish, StepReport, TrainingCancelled, train
+from worker.adapter.loop import Samples, SampleWish, StepReport, TrainingCancelled, TrainingDiverged, train
 from worker.adapter.model import BaseModelRejected
 from worker.generation.pipeline import generate, load_pipeline, seed_for
 
@@ -302,6 +304,29 @@ def test_train_resumed_after_a_kill_goes_on_from_the_last_checkpoint(base_folder
 
     assert rest == through[4:]
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "through")
+
+
+@pytest.mark.parametrize("steps", [6, 1], ids=["in training", "by the last step"])
+def test_train_that_diverges_says_so_and_keeps_no_broken_state(base_folder, tmp_path, steps):
+    config = replace(CONFIG, learning_rate=1e30, decay_share=0.0, checkpoint_every=1, steps=steps)
+
+    with pytest.raises(TrainingDiverged) as refused:
+        run(base_folder, tmp_path, config)
+
+    last = training_state.latest(tmp_path / "steps")
+    assert str(refused.value) == f"The training diverged at step {min(steps, 2)}: lower learning_rate (1e+30)."
+    assert (last.step if last else None) == (1 if steps > 1 else None)
+    assert all(tensor.isfinite().all() for tensor in (last.tensors.values() if last else []))
+    assert not (tmp_path / "model").exists()
+
+
+def test_train_stops_too_where_another_process_diverges(base_folder, tmp_path):
+    class BesideABrokenOne(Processes):
+        def sum(self, value: float) -> float:
+            return value + math.nan
+
+    with pytest.raises(TrainingDiverged, match="diverged at step 1"):
+        train(CONFIG, examples(), open_image, base_folder, tmp_path, device="cpu", processes=BesideABrokenOne())
 
 
 def test_train_once_finished_only_reads_the_result(base_folder, tmp_path):
