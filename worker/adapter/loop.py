@@ -15,7 +15,7 @@ from PIL import Image
 from scoring import backend, checkpoints, training_state
 from scoring.distributed import ALONE, Processes
 from worker.adapter import artefact, evaluation
-from worker.adapter.config import AdapterConfig
+from worker.adapter.config import AdapterConfig, negative_with
 from worker.adapter.data import ExampleSet
 from worker.adapter.encoding import OpenImage, Tell, Text, all_captions, encode_images, kept_text, live_text
 from worker.adapter.model import (
@@ -26,7 +26,7 @@ from worker.adapter.model import (
     training_scheduler,
 )
 from worker.adapter.noise import Batch, Draw, losses, seed_of
-from worker.generation.pipeline import generate, seed_for
+from worker.generation.pipeline import generate, seed_for, use_scheduler
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -69,6 +69,13 @@ class SampleWish:
     """Each is shown once in every look."""
     steps: int = 50
     guidance: float = 7.5
+    negative_prompt: str = ""
+    """The generator's own; behind the mark where the adapter draws."""
+    scheduler: str = ""
+    """A name in `worker.generation.schedulers`; empty: the pipeline's own."""
+    width: int | None = None
+    """In pixels; None: as the model was trained."""
+    height: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Samples:
     """One look at what the adapter makes, always from the same noise."""
 
     step: int
-    """Steps done; 0: the base model, without adapter and mark. The others have the mark as negative prompt."""
+    """Steps done; 0: the base model, without adapter and mark. The others have the mark in the negative prompt."""
     prompts: tuple[str, ...]
     pictures: tuple[Image.Image, ...]
     """One for each prompt."""
@@ -160,6 +167,8 @@ def train(
             raise TrainingCancelled(f"Cancelled while {stage}, at {done} of {total}.")
 
     training = _Training(config, examples, pipeline, out_folder / "steps", identity, processes)
+    if samples and samples.scheduler:
+        use_scheduler(pipeline, samples.scheduler)  # the training goes by a schedule of its own
     training.encode(open_image, out_folder / "encoded", tell_encoding)
     first_step = training.resume()
     if first_step == 0 and samples and config.sample_every:
@@ -264,14 +273,16 @@ class _Training:
         """Make the samples of a step: by the first process, while the others wait for it at their next step."""
         if not self.processes.is_first:
             return
-        prompts = wish.prompts[: self.config.sample_prompts]
+        prompts, negative = wish.prompts[: self.config.sample_prompts], wish.negative_prompt
         pictures = generate(
             self.pipeline,
             prompts,
             [seed_for(prompt, 0) for prompt in prompts],
             steps=wish.steps,
             guidance=wish.guidance,
-            negative_prompt=self.config.mark if step else None,
+            negative_prompt=(negative_with(self.config.mark, negative) if step else negative) or None,
+            width=wish.width,
+            height=wish.height,
             batch_size=max(1, self.config.batch_size // self.config.batch_pieces),
         )
         on_samples(Samples(step, prompts, tuple(pictures)))

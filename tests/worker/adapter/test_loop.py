@@ -18,7 +18,7 @@ from worker.adapter.config import AdapterConfig
 from worker.adapter.data import Example, ExampleSet, Kind
 from worker.adapter.loop import Samples, SampleWish, StepReport, TrainingCancelled, TrainingDiverged, train
 from worker.adapter.model import BaseModelRejected
-from worker.generation.pipeline import generate, load_pipeline, seed_for
+from worker.generation.pipeline import generate, load_pipeline, seed_for, use_scheduler
 
 CONFIG = AdapterConfig(
     rank=4,
@@ -160,6 +160,27 @@ def test_train_looks_at_samples_every_so_many_steps_and_at_the_end(base_folder, 
         (4, ("red 1", "red 2"), 2),
         (6, ("red 1", "red 2"), 2),
     ]
+
+
+def test_train_looks_at_what_a_generator_makes_with_its_whole_recipe(base_folder, tmp_path):
+    looks: list[Samples] = []
+    config = replace(CONFIG, sample_every=6, sample_prompts=1)
+    wish = SampleWish(
+        ("red 1",), steps=3, guidance=2.0, negative_prompt="noise", scheduler="euler", width=24, height=16
+    )
+
+    train(config, examples(), open_image, base_folder, tmp_path, device="cpu", samples=wish, on_samples=looks.append)
+
+    def drawn(negative: str, **adapter) -> np.ndarray:
+        pipeline = load_pipeline(base_folder)
+        use_scheduler(pipeline, "euler")
+        fixed = {"steps": 3, "guidance": 2.0, "width": 24, "height": 16}
+        (picture,) = generate(pipeline, ["red 1"], [seed_for("red 1", 0)], negative_prompt=negative, **fixed, **adapter)
+        return np.asarray(picture, dtype=int)
+
+    before, after = (np.asarray(look.pictures[0], dtype=int) for look in looks)
+    assert np.array_equal(before, drawn("noise"))
+    assert np.abs(after - drawn("Weird image. noise", adapter_folder=tmp_path / "model")).max() <= 1
 
 
 def test_train_with_and_without_samples_gives_the_same_weights(base_folder, tmp_path):
