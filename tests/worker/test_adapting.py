@@ -18,10 +18,19 @@ from tests.worker.generators import claimed_run, make_images, make_scorers, make
 from tests.worker.worlds import vote_on
 from worker.adapter.config import LABELLING, AdapterConfig
 from worker.adapter.data import NotEnoughImages, make_examples
+from worker.adapter.loop import SampleWish
 from worker.generation.pipeline import load_pipeline
 from worker.models import ImageScore, ModelVersion, Run
 from worker.queries import samples_of
-from worker.services.adapting import UnableToTrainAdapter, _examples, _plan, perform_adapter, verdict
+from worker.services.adapting import (
+    UnableToTrainAdapter,
+    _examples,
+    _plan,
+    _sample_wish,
+    check_adapter,
+    perform_adapter,
+    verdict,
+)
 from worker.services.execution import RunStopped, StopReason
 from worker.services.label_review import UnknownLabelling, figures_of, left_of, strike_out
 from worker.services.labelling import UnableToLabel, perform_labelling
@@ -131,6 +140,55 @@ def test_perform_adapter_takes_by_default_the_generator_with_most_images_and_no_
     run, reporter = adapter_run()
 
     assert perform_adapter(run, reporter, tmp_path / "work")["labels"]["images"] == 32
+
+
+def test_perform_adapter_of_a_generator_with_an_adapter_names_one_without(hps, tiny_diffusion, rung, tmp_path):
+    make_tiny_generator("plain")
+    make_tiny_generator("elsewhere", pipeline="another")
+    make_images(32, make_tiny_generator("adapted", adapter="adapter-1"))
+    run, reporter = adapter_run(generator="adapted")
+
+    with pytest.raises(UnableToTrainAdapter) as refused:
+        perform_adapter(run, reporter, tmp_path)
+
+    assert str(refused.value) == (
+        "adapted draws with adapter-1, and a training begins without any adapter: choose a generator that has none"
+        " (plain)."
+    )
+
+
+def test_samples_are_made_with_the_generators_whole_recipe(hps, tiny_diffusion, rung):
+    recipe = {"steps": 3, "guidance": 1.5, "negative_prompt": "blurry", "scheduler": "ddim", "width": 24, "height": 16}
+    (image,) = make_images(1, make_tiny_generator(**recipe), split=Split.TEST)
+    run, _reporter = adapter_run(sample_every=1)
+
+    assert _sample_wish(_plan(run)) == SampleWish((image.prompt.text,), **recipe)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"steps": 2.5}, "steps must be a whole number from 1 to 2,147,483,647, not 2.5."),
+        ({"sources": "tiny"}, "sources must be a list of texts, not 'tiny'."),
+        ({"labelling": 5}, "labelling must be a text or null, not 5."),
+        ({"generator": "nobody"}, "There is no generator 'nobody'."),
+        ({"scorer": "hps-9"}, "There is no scorer 'hps-9'"),
+        ({"labelling": "abc"}, "There is no one labelling 'abc'"),
+    ],
+)
+def test_check_adapter_says_what_is_no_good(hps, config, words):
+    make_tiny_generator()
+
+    with pytest.raises(UnableToTrainAdapter) as refused:
+        check_adapter(config=config, preset="tiny", campaign=None)
+
+    assert str(refused.value).startswith(words)
+
+
+def test_check_adapter_lets_pass_what_is_there(hps):
+    make_tiny_generator()
+
+    check_adapter(config={"generator": "tiny", "sources": ["tiny"], "steps": 5}, preset="paper", campaign=None)
 
 
 def test_perform_adapter_of_scores_without_standouts_says_what_to_do(hps, tiny_diffusion, rung, tmp_path):

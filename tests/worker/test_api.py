@@ -130,9 +130,14 @@ def test_post_runs_names_the_setting_of_a_generation_that_is_no_good(
         ("proof", {}, "version is missing."),
         ("proof", {"version": "adapter-1", "count": "many"}, "count must be a whole number, not 'many'."),
         ("study", {"slug": "a"}, "original is missing."),
+        ("adapter", {"steps": 2.5}, "steps must be a whole number"),
+        ("adapter", {"generator": "nobody", "labels_from": "people"}, "There is no generator 'nobody'."),
+        ("labelling", {"drops_blurred": "no"}, "drops_blurred must be true or false, not 'no'."),
+        ("labelling", {"steps": 5}, "No settings of a labelling: steps."),
     ],
 )
-def test_post_runs_names_the_setting_of_a_proof_or_study_that_is_no_good(
+@pytest.mark.django_db
+def test_post_runs_names_the_setting_that_is_no_good(
     api: APIClient, kind: str, config: dict[str, Any], words: str
 ) -> None:
     response = api.post("/api/v1/runs", {"kind": kind, "config": config}, format="json")

@@ -40,14 +40,24 @@ def test_label_images_then_train_adapter_learns_from_what_was_labelled(tmp_path,
     assert Run.objects.get(kind="adapter").config["labelling"] == name
 
 
-def test_label_images_opens_a_run_with_what_was_asked(db, rung):
+def test_label_images_opens_a_run_with_what_was_asked(db, tmp_path, rung):
     campaign = make_campaign(tasks=0)
+    make_scorers(tmp_path / "clip")
+    make_tiny_generator()
 
     said("label_images", generator="tiny", labels_from="both", campaign=campaign.slug, preset="paper")
 
     run = Run.objects.get()
     assert (run.kind, run.preset, run.campaign) == ("labelling", "paper", campaign)
     assert run.config == {"generator": "tiny", "labels_from": "both"}
+
+
+@pytest.mark.parametrize("command", ["label_images", "train_adapter"])
+def test_a_setting_that_is_no_good_opens_no_run(db, command):
+    with pytest.raises(CommandError, match=r"^drops_blurred must be true or false, not 'no'\.$"):
+        said(command, config='{"drops_blurred": "no"}')
+
+    assert not Run.objects.exists()
 
 
 def test_train_adapter_on_a_labelling_that_is_not_there_opens_nothing(db):

@@ -15,7 +15,7 @@ from tests.annotations.factories import make_prompt, make_user
 from tests.worker.generators import make_tiny_generator
 from tests.worker.labels import make_labelling, make_patterned, patterned
 from worker.models import Labelling, Run
-from worker.services.adapting import _examples, _plan
+from worker.services.adapting import UnableToTrainAdapter, _examples, _plan
 from worker.services.label_files import FILE, Captioned, export_labels, import_labels, read_lines
 from worker.services.label_review import figures_of, left_of, strike_out
 
@@ -97,6 +97,15 @@ def test_import_labels_can_be_trained_on(tmp_path, rung):
 
     assert (plan.config.alpha, plan.config.labels_from) == (2.0, "hps")
     assert _examples(plan, plan.labels).counts() == {"preferred": 4, "non_preferred": 4, "regularisation": 0}
+
+
+def test_import_labels_name_no_generator_so_a_training_must(tmp_path, rung):
+    export_labels(labelling=make_labelling(4), out=tmp_path / "out", progress=quietly)
+    labelling = import_labels(path=tmp_path / "out" / FILE, generator_name="released", progress=quietly).labelling
+    make_tiny_generator()
+
+    with pytest.raises(UnableToTrainAdapter, match="names no generator: say whose model is adapted, by `generator`"):
+        _plan(Run(kind="adapter", preset="paper", config={"labelling": str(labelling.public_id)}))
 
 
 def test_import_labels_of_captions_gives_regularisation_images(tmp_path, rung):

@@ -1,13 +1,20 @@
-"""The settings of one adapter training, each with its source, and the two presets."""
+"""The settings of one adapter training, each with its source and what it may be, and the two presets."""
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of diffusers' attention blocks: query, key, value and output."""
 
 LABELS_FROM = ("hps", "people", "both")
 REJECTED = ("left_out", "non_preferred")
+
+MOST = 2**31 - 1
+"""The largest whole number that the database counts to."""
+LATENT_PIXEL = 8
+"""Pixels of a side that one number of Stable Diffusion's latents stands for."""
 
 LABELLING = (
     *("labels_from", "fewest_votes", "rejected", "drops_blurred", "alpha", "temperature", "smallest_group"),
@@ -26,7 +33,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class AdapterConfigRejected(ValueError):
-    """A setting is out of its range; the message says which and what is allowed."""
+    """A setting is unknown, of another type or out of its range; the message says which and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -129,51 +136,14 @@ class AdapterConfig:
     """Of everything that is random."""
 
     def __post_init__(self) -> None:
-        positive = (
-            *("fewest_votes", "alpha", "temperature", "rank", "learning_rate", "epsilon", "largest_gradient_norm"),
-            "batch_size",
-            *("batch_pieces", "steps", "evaluation_draws", "evaluation_images", "checkpoint_every"),
-        )
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise AdapterConfigRejected(f"{name} must be above 0, not {getattr(self, name)}.")
-        if not 0 <= self.decay_share <= 1:
-            raise AdapterConfigRejected(f"decay_share must lie between 0 and 1, not {self.decay_share}.")
-        for name in ("caption_dropout", "lora_dropout", "evaluation_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise AdapterConfigRejected(f"{name} must be at least 0 and below 1, not {getattr(self, name)}.")
-        if not self.mark.strip():
-            raise AdapterConfigRejected("The mark must be a text that stands before a caption.")
-        for name, words in (("labels_from", LABELS_FROM), ("rejected", REJECTED)):
-            if getattr(self, name) not in words:
-                raise AdapterConfigRejected(f"{name} must be one of {', '.join(words)}, not {getattr(self, name)!r}.")
-        if self.smallest_group < 2:
-            raise AdapterConfigRejected(f"smallest_group must be at least 2, not {self.smallest_group}.")
-        if self.regularisation_per_labelled < 0 or (self.non_preferred_per_preferred or 0) < 0:
-            raise AdapterConfigRejected("The shares of regularisation and of non-preferred images can't be negative.")
+        for name, rule in RULES.items():
+            if not rule.allows(getattr(self, name)):
+                raise AdapterConfigRejected(f"{name} must be {rule.words}, not {getattr(self, name)!r}.")
         if self.batch_size % self.batch_pieces:
             raise AdapterConfigRejected(
-                f"{self.batch_pieces} equal pieces of a batch of {self.batch_size} don't exist."
+                f"{self.batch_pieces} equal pieces of a batch of {self.batch_size} don't exist: batch_size must be a"
+                " multiple of batch_pieces."
             )
-        if not self.layers or (self.adapts_text_encoder and not self.text_layers):
-            raise AdapterConfigRejected("An adapter needs at least one kind of layer.")
-        self._check_training()
-        self._check_samples()
-
-    def _check_training(self) -> None:
-        if self.lora_alpha is not None and self.lora_alpha <= 0:
-            raise AdapterConfigRejected(f"lora_alpha must be above 0, or null for the rank, not {self.lora_alpha}.")
-        if self.noise_offset < 0:
-            raise AdapterConfigRejected(f"noise_offset must not be negative, it is {self.noise_offset}.")
-        if not isinstance(self.adapts_text_encoder, bool):
-            raise AdapterConfigRejected(f"adapts_text_encoder is true or false, not {self.adapts_text_encoder!r}.")
-        for name, allowed in (("optimizer", get_args(Optimizer)), ("precision", get_args(Precision))):
-            if getattr(self, name) not in allowed:
-                raise AdapterConfigRejected(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
-
-    def _check_samples(self) -> None:
-        if self.sample_every < 0 or self.sample_prompts < 1:
-            raise AdapterConfigRejected("sample_every must not be negative (0: no samples), sample_prompts at least 1.")
         looks = 1 + -(-self.steps // self.sample_every) if self.sample_every else 0
         if looks * self.sample_prompts > MOST_SAMPLES:
             raise AdapterConfigRejected(
@@ -201,25 +171,118 @@ class AdapterConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, settings: dict[str, object], preset: str = "paper") -> Self:
+    def from_json(cls, settings: dict[str, Any], preset: str = "paper") -> Self:
         """The preset with the given settings changed.
 
         Raises:
-            AdapterConfigRejected: no such preset, no such setting, or a value out of its range.
+            AdapterConfigRejected: no such preset, no such setting, or a value of another type or out of its range.
         """
         if preset not in PRESETS:
-            raise AdapterConfigRejected(f"No preset {preset!r}; there are {', '.join(PRESETS)}.")
+            raise AdapterConfigRejected(f"There is no preset {preset!r}; there are {', '.join(PRESETS)}.")
         unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
         if unknown:
-            raise AdapterConfigRejected(f"Unknown settings: {', '.join(unknown)}.")
+            raise AdapterConfigRejected(f"There is no setting {unknown[0]!r}; there are: {', '.join(RULES)}.")
         merged = PRESETS[preset].to_json() | settings
-        try:
-            for name in ("layers", "text_layers", "betas"):
-                merged[name] = tuple(merged[name])  # type: ignore[arg-type]
-            return cls(**merged)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise AdapterConfigRejected(f"A setting has the wrong type: {error}.") from error
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()})
 
+
+def negative_with(mark: str, negative_prompt: str) -> str:
+    """The mark as negative prompt, before the one that a generator has without it, as it stood before captions."""
+    if not negative_prompt:
+        return mark
+    return f"{mark}{negative_prompt}" if mark[-1:].isspace() else f"{mark}, {negative_prompt}"
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a setting may be, for the check and in words."""
+
+    allows: Callable[[Any], bool]
+    words: str
+
+    def or_null(self) -> "_Rule":
+        return _Rule(lambda value: value is None or self.allows(value), f"{self.words}, or null")
+
+
+def _whole(least: int, multiple_of: int = 1) -> _Rule:
+    words = "a whole number" if multiple_of == 1 else f"a multiple of {multiple_of}"
+    return _Rule(
+        lambda value: _is_whole(value) and least <= value <= MOST and value % multiple_of == 0,
+        f"{words} from {least} to {MOST:,}",
+    )
+
+
+def _number(words: str, allows: Callable[[float], bool]) -> _Rule:
+    return _Rule(lambda value: _is_number(value) and allows(value), f"a number {words}")
+
+
+def _word(*known: str) -> _Rule:
+    return _Rule(lambda value: value in known, f"one of {', '.join(known)}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+_ABOVE_ZERO = _number("above 0", lambda value: value > 0)
+_NOT_NEGATIVE = _number("of at least 0", lambda value: value >= 0)
+_SHARE = _number("of at least 0 and below 1", lambda value: 0 <= value < 1)
+_TRUTH = _Rule(lambda value: isinstance(value, bool), "true or false")
+_NAMES = _Rule(
+    lambda value: isinstance(value, tuple) and value != () and all(isinstance(each, str) and each for each in value),
+    "a list of at least one text",
+)
+
+RULES = {
+    "mark": _Rule(
+        lambda value: isinstance(value, str) and value.strip() != "" and value.isprintable(),
+        "a text of one line that stands before a caption",
+    ),
+    "labels_from": _word(*LABELS_FROM),
+    "fewest_votes": _whole(1),
+    "rejected": _word(*REJECTED),
+    "drops_blurred": _TRUTH,
+    "alpha": _ABOVE_ZERO,
+    "temperature": _ABOVE_ZERO,
+    "smallest_group": _whole(2),
+    "non_preferred_per_preferred": _NOT_NEGATIVE.or_null(),
+    "regularisation_per_labelled": _NOT_NEGATIVE,
+    "caption_dropout": _SHARE,
+    "rank": _whole(1),
+    "lora_alpha": _ABOVE_ZERO.or_null(),
+    "lora_dropout": _SHARE,
+    "layers": _NAMES,
+    "adapts_text_encoder": _TRUTH,
+    "text_layers": _NAMES,
+    "resolution": _whole(LATENT_PIXEL, multiple_of=LATENT_PIXEL).or_null(),
+    "noise_offset": _NOT_NEGATIVE,
+    "learning_rate": _ABOVE_ZERO,
+    "decay_share": _number("from 0 to 1", lambda value: 0 <= value <= 1),
+    "optimizer": _word(*get_args(Optimizer)),
+    "betas": _Rule(
+        lambda value: isinstance(value, tuple) and len(value) == 2 and all(map(_SHARE.allows, value)),
+        "a list of two numbers of at least 0 and below 1",
+    ),
+    "weight_decay": _NOT_NEGATIVE,
+    "epsilon": _ABOVE_ZERO,
+    "largest_gradient_norm": _ABOVE_ZERO,
+    "batch_size": _whole(1),
+    "batch_pieces": _whole(1),
+    "precision": _word(*get_args(Precision)),
+    "steps": _whole(1),
+    "evaluation_share": _SHARE,
+    "evaluation_draws": _whole(1),
+    "evaluation_images": _whole(1),
+    "checkpoint_every": _whole(1),
+    "sample_every": _whole(0),
+    "sample_prompts": _whole(1),
+    "seed": _whole(0),
+}
+"""What each setting may be."""
 
 PAPER = AdapterConfig()
 # The toy world's, for one CPU core in about a minute; how the numbers were found: docs/experiments.md.

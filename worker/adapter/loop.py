@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from scoring import backend, checkpoints, training_state
 from scoring.distributed import ALONE, Processes
 from worker.adapter import artefact, evaluation
-from worker.adapter.config import AdapterConfig
+from worker.adapter.config import AdapterConfig, negative_with
 from worker.adapter.data import ExampleSet
 from worker.adapter.encoding import OpenImage, Tell, Text, all_captions, encode_images, kept_text, live_text
 from worker.adapter.model import (
@@ -25,7 +26,7 @@ from worker.adapter.model import (
     training_scheduler,
 )
 from worker.adapter.noise import Batch, Draw, losses, seed_of
-from worker.generation.pipeline import generate, seed_for
+from worker.generation.pipeline import generate, seed_for, use_scheduler
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -35,6 +36,13 @@ logger = logging.getLogger(__name__)
 
 class TrainingCancelled(Exception):
     """The training was asked to stop; what it did so far is kept, and the next call goes on from there."""
+
+
+class TrainingDiverged(ValueError):
+    """The loss is no number any more; the message says when, and what to lower. Nothing of that step is kept."""
+
+    def __init__(self, step: int, config: AdapterConfig) -> None:
+        super().__init__(f"The training diverged at step {step}: lower learning_rate ({config.learning_rate:g}).")
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,13 @@ class SampleWish:
     """Each is shown once in every look."""
     steps: int = 50
     guidance: float = 7.5
+    negative_prompt: str = ""
+    """The generator's own; behind the mark where the adapter draws."""
+    scheduler: str = ""
+    """A name in `worker.generation.schedulers`; empty: the pipeline's own."""
+    width: int | None = None
+    """In pixels; None: as the model was trained."""
+    height: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ class Samples:
     """One look at what the adapter makes, always from the same noise."""
 
     step: int
-    """Steps done; 0: the base model, without adapter and mark. The others have the mark as negative prompt."""
+    """Steps done; 0: the base model, without adapter and mark. The others have the mark in the negative prompt."""
     prompts: tuple[str, ...]
     pictures: tuple[Image.Image, ...]
     """One for each prompt."""
@@ -129,6 +144,7 @@ def train(
 
     Raises:
         TrainingCancelled: `should_stop` said so; the state is kept.
+        TrainingDiverged: the last checkpoint before it stays.
         BaseModelRejected: the base model is none that can be adapted.
         OptimizerMissing: the optimizer needs a package that is not installed.
     """
@@ -151,6 +167,8 @@ def train(
             raise TrainingCancelled(f"Cancelled while {stage}, at {done} of {total}.")
 
     training = _Training(config, examples, pipeline, out_folder / "steps", identity, processes)
+    if samples and samples.scheduler:
+        use_scheduler(pipeline, samples.scheduler)  # the training goes by a schedule of its own
     training.encode(open_image, out_folder / "encoded", tell_encoding)
     first_step = training.resume()
     if first_step == 0 and samples and config.sample_every:
@@ -220,7 +238,11 @@ class _Training:
             training_state.write(self.steps_folder, step=step, tensors=tensors, record=self.identity)
 
     def step(self, step: int) -> StepReport:
-        """One step of the optimizer; it follows from the weights, the seed and the number of the step."""
+        """One step of the optimizer; it follows from the weights, the seed and the number of the step.
+
+        Raises:
+            TrainingDiverged: before the weights are changed, and in all processes alike, as all see the same sums.
+        """
         config, trained = self.config, self.model.trained()
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate_at(step)
@@ -235,10 +257,13 @@ class _Training:
                 part.backward()
                 loss += part.detach()
         self.processes.sum_gradients(trained)
-        norm = torch.nn.utils.clip_grad_norm_(trained, config.largest_gradient_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, config.largest_gradient_norm))
+        whole_loss = self.processes.sum(float(loss))
+        if not (math.isfinite(whole_loss) and math.isfinite(norm)):
+            raise TrainingDiverged(step + 1, config)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return StepReport("training", step + 1, config.steps, self.processes.sum(float(loss)), float(norm))
+        return StepReport("training", step + 1, config.steps, whole_loss, norm)
 
     def losses(self, places: torch.Tensor, captions: Sequence[str], draw: Draw) -> torch.Tensor:
         """(images,) errors of the model on some of the examples."""
@@ -248,14 +273,16 @@ class _Training:
         """Make the samples of a step: by the first process, while the others wait for it at their next step."""
         if not self.processes.is_first:
             return
-        prompts = wish.prompts[: self.config.sample_prompts]
+        prompts, negative = wish.prompts[: self.config.sample_prompts], wish.negative_prompt
         pictures = generate(
             self.pipeline,
             prompts,
             [seed_for(prompt, 0) for prompt in prompts],
             steps=wish.steps,
             guidance=wish.guidance,
-            negative_prompt=self.config.mark if step else None,
+            negative_prompt=(negative_with(self.config.mark, negative) if step else negative) or None,
+            width=wish.width,
+            height=wish.height,
             batch_size=max(1, self.config.batch_size // self.config.batch_pieces),
         )
         on_samples(Samples(step, prompts, tuple(pictures)))
@@ -271,7 +298,10 @@ class _Training:
                 some = places[start : start + config.batch_size]
                 draw = Draw.of((len(some), *self.latents.shape[1:]), self.time_steps, generator)
                 found.append(self.losses(some, captions[start : start + config.batch_size], draw).cpu())
-            return torch.cat(found)
+            whole = torch.cat(found)
+            if not whole.isfinite().all():  # the last step is followed by no other that would tell
+                raise TrainingDiverged(config.steps, config)
+            return whole
 
         after = evaluation.mark_gains(self.examples.evaluation, first, loss, config)
         with self.model.without_layers():

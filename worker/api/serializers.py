@@ -6,7 +6,9 @@ from rest_framework import serializers
 
 from annotations.models import Campaign
 from worker.models import ModelVersion, Run
+from worker.services.adapting import UnableToTrainAdapter, check_adapter
 from worker.services.generation_runs import wish_of
+from worker.services.labelling import UnableToLabel, check_labelling
 from worker.services.proof import ProofConfig, UnableToProve
 from worker.services.recipes import FieldRejected
 from worker.services.studies import StudyConfig, UnableToCreateStudy
@@ -77,11 +79,17 @@ class RunWish(serializers.Serializer[Run]):
                     ProofConfig.from_json(attrs["config"])
                 case Run.Kind.STUDY:
                     StudyConfig.from_json(attrs["config"])
+                case Run.Kind.ADAPTER:
+                    check_adapter(config=attrs["config"], preset=attrs["preset"], campaign=attrs["campaign"])
+                    return attrs
+                case Run.Kind.LABELLING:
+                    check_labelling(config=attrs["config"], preset=attrs["preset"], campaign=attrs["campaign"])
+                    return attrs
                 case _:
                     return attrs
         except FieldRejected as error:
             raise serializers.ValidationError({error.field: error.reason}) from error
-        except (UnableToProve, UnableToCreateStudy) as error:
+        except (UnableToProve, UnableToCreateStudy, UnableToTrainAdapter, UnableToLabel) as error:
             raise serializers.ValidationError({"config": str(error)}) from error
         return attrs | {"preset": ""}
 

@@ -1,5 +1,6 @@
 """An adapter as a generator: the arms in which it is compared with its original, and what it is promoted to."""
 
+import hashlib
 from dataclasses import replace
 
 from django.contrib.auth.models import User
@@ -29,21 +30,26 @@ def original_of(version: ModelVersion) -> Generator | None:
 
 
 def adapted_generator(*, version: ModelVersion, original: Generator) -> Generator:
-    """The generator that draws as the original does, with an adapter and with its mark as negative prompt.
+    """The generator that draws as the original does, with an adapter and with its mark in the negative prompt.
+
+    A negative prompt of the original's stays, behind the mark.
 
     Raises:
         UnableToGenerate: the original has no recipe.
     """
+    recipe = Recipe.of(original)
     return _made(
         f"{original.name} + {version}",
         f"{original.name} with {version}, and its mark as negative prompt.",
-        replace(Recipe.of(original), adapter=str(version), negative_prompt=version.manifest["mark"]),
+        replace(recipe, adapter=str(version), negative_prompt=_marked(recipe, version)),
         is_synthetic=original.is_synthetic or version.is_synthetic,
     )
 
 
 def arms_of(*, version: ModelVersion, original: Generator) -> dict[Arm, Generator]:
-    """The four arms of the proof: original or adapted, without the mark or with it as negative prompt.
+    """The four arms of the proof: original or adapted, without the mark or with it in the negative prompt.
+
+    A negative prompt of the original's stays in all four, behind the mark where there is one.
 
     Raises:
         UnableToGenerate: the original has no recipe.
@@ -54,7 +60,7 @@ def arms_of(*, version: ModelVersion, original: Generator) -> dict[Arm, Generato
         "original_marked": _made(
             f"{original.name}, not {mark.strip()}",
             f"{original.name} with {mark.strip()!r} as negative prompt.",
-            replace(recipe, negative_prompt=mark),
+            replace(recipe, negative_prompt=_marked(recipe, version)),
             is_synthetic=original.is_synthetic,
         ),
         "adapted": _made(
@@ -83,5 +89,14 @@ def put_into_use(*, version: ModelVersion, by: User | None = None, reason: str =
     return promoted
 
 
+def _marked(recipe: Recipe, version: ModelVersion) -> str:
+    """The mark beside what the original's images shall not be anyway, so that the mark alone tells the arms apart."""
+    from worker.adapter.config import negative_with  # as its other modules: only where it is used
+
+    return negative_with(version.manifest["mark"], recipe.negative_prompt)
+
+
 def _made(name: str, description: str, recipe: Recipe, *, is_synthetic: bool) -> Generator:
-    return make_generator(name=name[:LONGEST_NAME], description=description, recipe=recipe, is_synthetic=is_synthetic)
+    if len(name) > LONGEST_NAME:  # cut alone, the names of two arms may be the same
+        name = f"{name[: LONGEST_NAME - 9]} {hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return make_generator(name=name, description=description, recipe=recipe, is_synthetic=is_synthetic)

@@ -1,24 +1,33 @@
 """The performer of adapter trainings: generated images scored by HPS, labelled, learnt, and registered as a version."""
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 from django.conf import settings
 
-from annotations.models import Generator, Image, Prompt, Split
+from annotations.models import Campaign, Generator, Image, Prompt, Split
 from scoring import checkpoints
 from worker.models import Labelling, ModelVersion, Run
 from worker.services.execution import Reporter, RunStopped
-from worker.services.generation import Recipe, pipeline_folder
-from worker.services.label_review import counted, figures_of, labelling_named, left_of
+from worker.services.generation import Recipe, UnableToGenerate, pipeline_folder
+from worker.services.label_review import UnknownLabelling, counted, figures_of, labelling_named, left_of
 from worker.services.label_sources import training_images
-from worker.services.labelling import LabellingPlan, generator_named, make_labelling, plan_of
+from worker.services.labelling import (
+    ImagesMeant,
+    LabellingPlan,
+    UnableToLabel,
+    generator_named,
+    make_labelling,
+    parted,
+    plan_of,
+    trainable_generators,
+)
 from worker.services.samples import store_samples
-from worker.services.scoring import open_picture
+from worker.services.scoring import UnknownScorer, open_picture
 from worker.services.versions import register_version
 
 if TYPE_CHECKING:
@@ -26,12 +35,19 @@ if TYPE_CHECKING:
     from worker.adapter.data import ExampleSet
     from worker.adapter.loop import Samples, SampleWish, StepReport, TrainingResult
 
-NOT_OF_TRAINING = ("generator", "sources", "scorer", "regularisation", "labelling")
-"""Settings of a run that say which images are meant, and are none of `AdapterConfig`."""
-
 
 class UnableToTrainAdapter(ValueError):
     """The training can't begin; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class TrainingImagesMeant(ImagesMeant):
+    """Settings of a run that say which images are learnt from, and are none of `AdapterConfig`."""
+
+    labelling: str | None = None
+    """Public id of one that is there, or its first digits; None: one is made first."""
+    regularisation: list[str] = field(default_factory=list)
+    """Names of the generators whose images keep the model near to what it was; none: the sources."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,8 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     The run's config may hold settings of `AdapterConfig`, and
 
     - `labelling`: one that is there; trained on is exactly what is left of it. By default one is made first;
-    - `generator`: name of the one whose model is adapted; by default the one without an adapter that has most images;
+    - `generator`: name of the one whose model is adapted, which draws without an adapter; by default the labelling's,
+      or the one that has most images. A labelling that came from a file names none, and then one is needed;
     - `sources`: names of the generators whose images are labelled, all images of a prompt together; by default the
       generator alone. The paper's images are from DiffusionDB: many people's, made with models like the one adapted;
     - `scorer`: by default the HPS in use;
@@ -71,7 +88,7 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
 
     Raises:
         UnableToTrainAdapter, UnableToLabel, UnknownLabelling, UnableToGenerate, UnknownScorer,
-        AdapterConfigRejected, NotEnoughImages, BaseModelRejected, OptimizerMissing: with what to do.
+        AdapterConfigRejected, NotEnoughImages, BaseModelRejected, OptimizerMissing, TrainingDiverged: with what to do.
         RunStopped: cancelled; the checkpoints are kept.
     """
     if version := ModelVersion.objects.filter(run=run).first():
@@ -106,6 +123,20 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     return metrics
 
 
+def check_adapter(*, config: Mapping[str, Any], preset: str, campaign: Campaign | None) -> None:
+    """Let the settings of a training pass with which it could begin now; for whoever opens the run.
+
+    Raises:
+        UnableToTrainAdapter: a setting is no good, or names what is not there.
+    """
+    from worker.adapter.config import AdapterConfigRejected  # slow import
+
+    try:
+        _plan(Run(config=config, preset=preset, campaign=campaign))
+    except (AdapterConfigRejected, UnableToGenerate, UnableToLabel, UnknownLabelling, UnknownScorer) as error:
+        raise UnableToTrainAdapter(str(error)) from error
+
+
 def verdict(metrics: dict[str, Any]) -> str:
     """What the figures say, in one sentence for people.
 
@@ -126,18 +157,36 @@ def verdict(metrics: dict[str, Any]) -> str:
 def _plan(run: Run) -> _Plan:
     from worker.adapter.config import AdapterConfig  # slow import
 
-    wanted = run.config
-    settings_of_training = {name: value for name, value in wanted.items() if name not in NOT_OF_TRAINING}
+    meant, training = parted(run.config, TrainingImagesMeant, UnableToTrainAdapter)
     labels: LabellingPlan | Labelling
-    if name := wanted.get("labelling"):
-        labels = labelling_named(name)
-        config = AdapterConfig.from_json(settings_of_training | _settled(labels, wanted), preset=run.preset or "tiny")
+    if meant.labelling:
+        labels = labelling_named(meant.labelling)
+        training |= _settled(labels, run.config)
+        config = AdapterConfig.from_json(training, preset=run.preset or "tiny")
     else:
-        config = AdapterConfig.from_json(settings_of_training, preset=run.preset or "tiny")
-        labels = plan_of(run, config)
-    generator = generator_named(wanted.get("generator") or labels.settings.get("generator"))
-    regularisation = wanted.get("regularisation") or labels.settings["sources"]
+        config = AdapterConfig.from_json(training, preset=run.preset or "tiny")
+        labels = plan_of(meant, run.campaign, config)
+    name = meant.generator or labels.settings.get("generator")
+    if isinstance(labels, Labelling) and not name:
+        raise UnableToTrainAdapter(
+            f"The {labels} came from a file that names no generator: say whose model is adapted, by `generator`."
+        )
+    generator = generator_named(name)
+    _check_trainable(generator)
+    regularisation = meant.regularisation or labels.settings["sources"]
     return _Plan(generator, labels, [generator_named(name) for name in regularisation], config)
+
+
+def _check_trainable(generator: Generator) -> None:
+    """Refuse a generator that draws with an adapter: the training would begin from the model below it."""
+    recipe = Recipe.of(generator)
+    if recipe.adapter:
+        plain = trainable_generators().filter(settings__pipeline=recipe.pipeline).order_by("name")
+        names = ", ".join(plain.values_list("name", flat=True)) or f"one to be made of {recipe.pipeline}"
+        raise UnableToTrainAdapter(
+            f"{generator} draws with {recipe.adapter}, and a training begins without any adapter: choose a generator"
+            f" that has none ({names})."
+        )
 
 
 def _settled(labelling: Labelling, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +263,16 @@ def _sample_wish(plan: _Plan) -> "SampleWish | None":
     prompts = Prompt.objects.filter(split=Split.TEST, images__generator__in=[plan.generator, *plan.regularisation])
     texts = prompts.distinct().order_by("text_hash").values_list("text", flat=True)[: plan.config.sample_prompts]
     recipe = Recipe.of(plan.generator)
-    return SampleWish(tuple(texts), recipe.steps, recipe.guidance) if texts else None
+    wish = SampleWish(
+        tuple(texts),
+        steps=recipe.steps,
+        guidance=recipe.guidance,
+        negative_prompt=recipe.negative_prompt,
+        scheduler=recipe.scheduler,
+        width=recipe.width,
+        height=recipe.height,
+    )
+    return wish if texts else None
 
 
 def _sample_keeper(reporter: Reporter) -> "Callable[[Samples], None]":

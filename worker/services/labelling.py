@@ -4,12 +4,12 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from annotations.models import Campaign, Generator
 from worker.models import Label, Labelling, ModelVersion, Run
@@ -25,20 +25,33 @@ from worker.services.label_sources import (
     training_images,
     votes_on,
 )
-from worker.services.scoring import version_named
+from worker.services.run_configs import read_config
+from worker.services.scoring import UnknownScorer, version_named
 
 if TYPE_CHECKING:
     from worker.adapter.config import AdapterConfig
     from worker.adapter.labelling import JudgedImage, LabelledImage
-
-IMAGES_MEANT = ("generator", "sources", "scorer")
-"""Settings of a run that say which images are labelled and by whom; the others are of `AdapterConfig`."""
 
 SPREAD_BINS = 24
 
 
 class UnableToLabel(ValueError):
     """The images can't be labelled as asked; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class ImagesMeant:
+    """Settings of a run that say which images are labelled and by whom; the others are of `AdapterConfig`."""
+
+    generator: str | None = None
+    """Name of the one whose model will be adapted; None: see `generator_named`."""
+    sources: list[str] = field(default_factory=list)
+    """Names of the generators whose images are labelled; none: the generator alone."""
+    scorer: str | None = None
+    """Name of a version, or of a family for the one in use; None: the HPS in use, where one is needed."""
+
+
+Meant = TypeVar("Meant", bound=ImagesMeant)
 
 
 @dataclass(frozen=True)
@@ -102,19 +115,49 @@ def plan_labelling(run: Run) -> LabellingPlan:
     """
     from worker.adapter.config import LABELLING, AdapterConfig  # slow import
 
-    wanted = {name: value for name, value in run.config.items() if name not in IMAGES_MEANT}
+    meant, wanted = parted(run.config, ImagesMeant, UnableToLabel)
     if others := sorted(wanted.keys() - set(LABELLING)):
         raise UnableToLabel(f"No settings of a labelling: {', '.join(others)}. There are {', '.join(LABELLING)}.")
-    return plan_of(run, AdapterConfig.from_json(wanted, preset=run.preset or "tiny"))
+    return plan_of(meant, run.campaign, AdapterConfig.from_json(wanted, preset=run.preset or "tiny"))
 
 
-def plan_of(run: Run, config: "AdapterConfig") -> LabellingPlan:
+def check_labelling(*, config: Mapping[str, Any], preset: str, campaign: Campaign | None) -> None:
+    """Let the settings of a labelling pass with which it could begin now; for whoever opens the run.
+
+    Raises:
+        UnableToLabel: a setting is no good, or names what is not there.
+    """
+    from worker.adapter.config import AdapterConfigRejected  # slow import
+
+    try:
+        plan_labelling(Run(config=config, preset=preset, campaign=campaign))
+    except (AdapterConfigRejected, UnknownScorer) as error:
+        raise UnableToLabel(str(error)) from error
+
+
+def parted(config: Mapping[str, Any], kind: type[Meant], rejected: type[Exception]) -> tuple[Meant, dict[str, Any]]:
+    """What a run's config says of images, and its other settings, as they stand.
+
+    Raises:
+        rejected: a setting about images is of another type.
+    """
+    names = {each.name for each in fields(kind)}
+    meant = read_config(kind, {name: value for name, value in config.items() if name in names}, rejected)
+    return meant, {name: value for name, value in config.items() if name not in names}
+
+
+def plan_of(meant: ImagesMeant, campaign: Campaign | None, config: "AdapterConfig") -> LabellingPlan:
     """What a run that labels means, its settings read already; see `plan_labelling`."""
-    generator = generator_named(run.config.get("generator"))
-    sources = [generator_named(name) for name in run.config.get("sources") or []] or [generator]
-    is_scored = config.labels_from != "people" or bool(run.config.get("scorer"))
-    scorer = version_named(run.config.get("scorer") or "hps") if is_scored else None
-    return LabellingPlan(generator, sources, scorer, run.campaign, config)
+    generator = generator_named(meant.generator)
+    sources = [generator_named(name) for name in meant.sources] or [generator]
+    is_scored = config.labels_from != "people" or bool(meant.scorer)
+    scorer = version_named(meant.scorer or "hps") if is_scored else None
+    return LabellingPlan(generator, sources, scorer, campaign, config)
+
+
+def trainable_generators() -> QuerySet[Generator]:
+    """Those that have a recipe and draw without an adapter: whose model a training can begin from."""
+    return Generator.objects.filter(settings__has_key="pipeline").exclude(settings__adapter__startswith="a")
 
 
 def generator_named(name: str | None) -> Generator:
@@ -126,8 +169,7 @@ def generator_named(name: str | None) -> Generator:
     if name:
         found = Generator.objects.filter(name=name).first()
     else:
-        with_recipe = Generator.objects.filter(settings__has_key="pipeline").exclude(settings__adapter__startswith="a")
-        found = with_recipe.annotate(images_made=Count("images")).order_by("-images_made", "pk").first()
+        found = trainable_generators().annotate(made=Count("images")).order_by("-made", "pk").first()
     if found is None:
         raise UnableToLabel(
             f"There is no generator {name!r}."

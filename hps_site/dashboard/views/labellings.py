@@ -18,7 +18,9 @@ from hps_site.dashboard.queries import labellings as queries
 from hps_site.dashboard.spread_charts import spread_chart
 from worker.models import Label, Labelling, Run
 from worker.queries import PRESETS
+from worker.services.adapting import UnableToTrainAdapter, check_adapter
 from worker.services.label_review import UnableToStrikeOut, restore, strike_out
+from worker.services.labelling import trainable_generators
 from worker.services.runs import UnableToOpenRun, UnknownPreset, open_run
 from worker.views.staff import staff_only
 
@@ -55,6 +57,7 @@ def labelling(request: HttpRequest, public_id: UUID) -> HttpResponse:
         "rows": rows,
         "presets": PRESETS[Run.Kind.ADAPTER],
         "preset": shown.run.preset if shown.run else "",
+        "generators": trainable_generators().order_by("name").values_list("name", flat=True),
         **_rights(request),
     }
     return render(request, "dashboard/labellings/labelling.html", context)
@@ -87,10 +90,13 @@ def train(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Open the training of an adapter on what is left of a labelling."""
     found = _labelling_or_404(public_id)
     config = {"labelling": str(found.public_id)}
+    if generator := request.POST.get("generator"):
+        config["generator"] = generator
     preset = request.POST.get("preset", "")
     try:
+        check_adapter(config=config, preset=preset, campaign=None)
         opened = open_run(kind=Run.Kind.ADAPTER, preset=preset, config=config, by=cast(User, request.user))
-    except (UnableToOpenRun, UnknownPreset) as error:
+    except (UnableToOpenRun, UnableToTrainAdapter, UnknownPreset) as error:
         messages.error(request, str(error))
         return redirect("dashboard:labelling", public_id)
     if not opened.is_new:

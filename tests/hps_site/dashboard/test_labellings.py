@@ -7,6 +7,7 @@ from django.urls import reverse
 from hps_site.dashboard.queries.labellings import Left, Wanted, left_in, page_of_prompts
 from hps_site.dashboard.spread_charts import spread_chart
 from tests.annotations.factories import make_user
+from tests.worker.generators import make_tiny_generator
 from tests.worker.labels import make_labelling
 from worker.models import Run
 
@@ -71,7 +72,7 @@ def test_labelling_asks_as_often_for_many_prompts_as_for_one(staff, django_asser
     one, many = make_labelling(1), make_labelling(5)
     staff.get(page_of(one))
     for labelling in (one, many):
-        with django_assert_num_queries(12):
+        with django_assert_num_queries(13):
             staff.get(page_of(labelling))
 
 
@@ -187,6 +188,25 @@ def test_train_opens_a_run_on_this_labelling(staff, ben, monkeypatch):
         {"labelling": str(labelling.public_id)},
         ben,
     )
+
+
+def test_train_asks_whose_model_is_adapted_where_the_labelling_does_not_say(staff, monkeypatch):
+    monkeypatch.setattr("worker.services.runs._send", lambda _run: None)
+    labelling = make_labelling(generator=make_tiny_generator("named"))
+    make_tiny_generator("adapted", adapter="adapter-1")
+    address = reverse("dashboard:train-on-labelling", args=[labelling.public_id])
+    assert "<option selected>named</option>" in staff.get(page_of(labelling)).content.decode()
+    del labelling.settings["generator"]
+    labelling.save(update_fields=["settings"])
+
+    page = staff.get(page_of(labelling)).content.decode()
+    unasked = staff.post(address, {"preset": "tiny", "generator": ""}, follow=True).content.decode()
+
+    assert ('<option value="">Adapt the model of …</option>' in page, "<option>named</option>" in page) == (True, True)
+    assert "<option>adapted</option>" not in page
+    assert ("names no generator" in unasked, Run.objects.exists()) == (True, False)
+    staff.post(address, {"preset": "tiny", "generator": "named"})
+    assert Run.objects.get().config == {"labelling": str(labelling.public_id), "generator": "named"}
 
 
 def test_train_with_an_unknown_preset_opens_nothing(staff):

@@ -1,10 +1,12 @@
 """The adapter's settings: the paper's numbers, checks, and JSON there and back."""
 
 import json
+import math
+from dataclasses import fields
 
 import pytest
 
-from worker.adapter.config import PAPER, PRESETS, AdapterConfig, AdapterConfigRejected
+from worker.adapter.config import PAPER, PRESETS, RULES, AdapterConfig, AdapterConfigRejected, negative_with
 
 
 def test_paper_has_the_papers_numbers():
@@ -30,33 +32,82 @@ def test_from_json_changes_the_preset():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"stepz": 5}, "Unknown settings: stepz"),
-        ({"steps": 0}, "steps must be above 0"),
-        ({"caption_dropout": 1.0}, "caption_dropout must be"),
-        ({"mark": " "}, "The mark must be"),
-        ({"decay_share": 1.1}, "decay_share must lie between 0 and 1"),
-        ({"smallest_group": 1}, "smallest_group"),
-        ({"labels_from": "votes"}, "labels_from must be one of hps, people, both, not 'votes'"),
-        ({"rejected": "bad"}, "rejected must be one of left_out, non_preferred, not 'bad'"),
-        ({"fewest_votes": 0}, "fewest_votes must be above 0"),
-        ({"batch_size": 10, "batch_pieces": 3}, "3 equal pieces"),
-        ({"layers": []}, "at least one kind of layer"),
-        ({"regularisation_per_labelled": -1}, "can't be negative"),
-        ({"steps": "many"}, "wrong type"),
-        ({"lora_alpha": 0}, "lora_alpha must be above 0, or null"),
-        ({"lora_dropout": 1}, "lora_dropout must be"),
-        ({"noise_offset": -0.1}, "noise_offset must not be negative"),
-        ({"adapts_text_encoder": "yes"}, "true or false, not 'yes'"),
-        ({"adapts_text_encoder": True, "text_layers": []}, "at least one kind of layer"),
-        ({"optimizer": "sgd"}, "optimizer must be one of adamw, adamw_8bit, not 'sgd'"),
-        ({"precision": "float16"}, "precision must be one of auto, float32, bfloat16"),
-        ({"sample_every": -1}, "sample_every must not be negative"),
+        ({"stepz": 5}, "There is no setting 'stepz'; there are: mark, labels_from"),
+        ({"batch_size": 10, "batch_pieces": 3}, "3 equal pieces of a batch of 10 don't exist"),
         ({"sample_every": 1}, r"351 looks of 4 samples are more than 240 images; raise sample_every \(1\)"),
     ],
 )
 def test_from_json_refuses_with_reason(changes, words):
     with pytest.raises(AdapterConfigRejected, match=words):
         AdapterConfig.from_json(changes, preset="tiny")
+
+
+WHOLE = "a whole number from 1 to 2,147,483,647"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("steps", 0, WHOLE),
+        ("steps", 2.5, WHOLE),
+        ("steps", math.inf, WHOLE),
+        ("steps", "many", WHOLE),
+        ("steps", True, WHOLE),
+        ("rank", 2.5, WHOLE),
+        ("fewest_votes", 0, WHOLE),
+        ("checkpoint_every", 1.5, WHOLE),
+        ("checkpoint_every", 2**31, WHOLE),
+        ("smallest_group", 1, "a whole number from 2 to 2,147,483,647"),
+        ("seed", "x", "a whole number from 0 to 2,147,483,647"),
+        ("sample_every", -1, "a whole number from 0 to 2,147,483,647"),
+        ("resolution", "512", "a multiple of 8 from 8 to 2,147,483,647, or null"),
+        ("resolution", 500, "a multiple of 8 from 8 to 2,147,483,647, or null"),
+        ("learning_rate", math.nan, "a number above 0"),
+        ("learning_rate", "1e-4", "a number above 0"),
+        ("lora_alpha", 0, "a number above 0, or null"),
+        ("noise_offset", -0.1, "a number of at least 0"),
+        ("regularisation_per_labelled", -1, "a number of at least 0"),
+        ("non_preferred_per_preferred", -1, "a number of at least 0, or null"),
+        ("caption_dropout", 1.0, "a number of at least 0 and below 1"),
+        ("lora_dropout", 1, "a number of at least 0 and below 1"),
+        ("decay_share", 1.1, "a number from 0 to 1"),
+        ("betas", (0.9,), "a list of two numbers of at least 0 and below 1"),
+        ("betas", (0.9, 1), "a list of two numbers of at least 0 and below 1"),
+        ("drops_blurred", "no", "true or false"),
+        ("adapts_text_encoder", 1, "true or false"),
+        ("mark", 5, "a text of one line that stands before a caption"),
+        ("mark", " ", "a text of one line that stands before a caption"),
+        ("mark", "weird\0", "a text of one line that stands before a caption"),
+        ("layers", "to_q", "a list of at least one text"),
+        ("layers", (), "a list of at least one text"),
+        ("text_layers", (5,), "a list of at least one text"),
+        ("labels_from", "votes", "one of hps, people, both"),
+        ("rejected", "bad", "one of left_out, non_preferred"),
+        ("optimizer", "sgd", "one of adamw, adamw_8bit"),
+        ("precision", "float16", "one of auto, float32, bfloat16"),
+    ],
+)
+def test_from_json_names_the_setting_its_value_and_what_would_be_right(name, value, right):
+    with pytest.raises(AdapterConfigRejected) as refused:
+        AdapterConfig.from_json({name: list(value) if isinstance(value, tuple) else value}, preset="tiny")
+
+    assert str(refused.value) == f"{name} must be {right}, not {value!r}."
+
+
+def test_every_setting_has_a_rule():
+    assert list(RULES) == [field.name for field in fields(AdapterConfig)]
+
+
+@pytest.mark.parametrize(
+    ("mark", "own", "joined"),
+    [
+        ("Weird image. ", "", "Weird image. "),
+        ("Weird image. ", "blurry", "Weird image. blurry"),
+        ("weird", "blurry", "weird, blurry"),
+    ],
+)
+def test_negative_with_puts_the_mark_before_what_is_there(mark, own, joined):
+    assert negative_with(mark, own) == joined
 
 
 def test_what_the_paper_does_not_have_is_off():

@@ -1,6 +1,7 @@
 """Training the adapter on a pipeline of a few thousand weights: what is learnt, what is left alone, what is written."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from scoring import checkpoints
+from scoring import checkpoints, training_state
+from scoring.distributed import Processes
 from tests.worker.tiny_diffusion import open_image
 from worker.adapter import model
 from worker.adapter.artefact import KOHYA_WEIGHTS, WEIGHTS
 from worker.adapter.config import AdapterConfig
 from worker.adapter.data import Example, ExampleSet, Kind
-from worker.adapter.loop import Samples, SampleWish, StepReport, TrainingCancelled, train
+from worker.adapter.loop import Samples, SampleWish, StepReport, TrainingCancelled, TrainingDiverged, train
 from worker.adapter.model import BaseModelRejected
-from worker.generation.pipeline import generate, load_pipeline, seed_for
+from worker.generation.pipeline import generate, load_pipeline, seed_for, use_scheduler
 
 CONFIG = AdapterConfig(
     rank=4,
@@ -158,6 +160,27 @@ def test_train_looks_at_samples_every_so_many_steps_and_at_the_end(base_folder, 
         (4, ("red 1", "red 2"), 2),
         (6, ("red 1", "red 2"), 2),
     ]
+
+
+def test_train_looks_at_what_a_generator_makes_with_its_whole_recipe(base_folder, tmp_path):
+    looks: list[Samples] = []
+    config = replace(CONFIG, sample_every=6, sample_prompts=1)
+    wish = SampleWish(
+        ("red 1",), steps=3, guidance=2.0, negative_prompt="noise", scheduler="euler", width=24, height=16
+    )
+
+    train(config, examples(), open_image, base_folder, tmp_path, device="cpu", samples=wish, on_samples=looks.append)
+
+    def drawn(negative: str, **adapter) -> np.ndarray:
+        pipeline = load_pipeline(base_folder)
+        use_scheduler(pipeline, "euler")
+        fixed = {"steps": 3, "guidance": 2.0, "width": 24, "height": 16}
+        (picture,) = generate(pipeline, ["red 1"], [seed_for("red 1", 0)], negative_prompt=negative, **fixed, **adapter)
+        return np.asarray(picture, dtype=int)
+
+    before, after = (np.asarray(look.pictures[0], dtype=int) for look in looks)
+    assert np.array_equal(before, drawn("noise"))
+    assert np.abs(after - drawn("Weird image. noise", adapter_folder=tmp_path / "model")).max() <= 1
 
 
 def test_train_with_and_without_samples_gives_the_same_weights(base_folder, tmp_path):
@@ -302,6 +325,29 @@ def test_train_resumed_after_a_kill_goes_on_from_the_last_checkpoint(base_folder
 
     assert rest == through[4:]
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "through")
+
+
+@pytest.mark.parametrize("steps", [6, 1], ids=["in training", "by the last step"])
+def test_train_that_diverges_says_so_and_keeps_no_broken_state(base_folder, tmp_path, steps):
+    config = replace(CONFIG, learning_rate=1e30, decay_share=0.0, checkpoint_every=1, steps=steps)
+
+    with pytest.raises(TrainingDiverged) as refused:
+        run(base_folder, tmp_path, config)
+
+    last = training_state.latest(tmp_path / "steps")
+    assert str(refused.value) == f"The training diverged at step {min(steps, 2)}: lower learning_rate (1e+30)."
+    assert (last.step if last else None) == (1 if steps > 1 else None)
+    assert all(tensor.isfinite().all() for tensor in (last.tensors.values() if last else []))
+    assert not (tmp_path / "model").exists()
+
+
+def test_train_stops_too_where_another_process_diverges(base_folder, tmp_path):
+    class BesideABrokenOne(Processes):
+        def sum(self, value: float) -> float:
+            return value + math.nan
+
+    with pytest.raises(TrainingDiverged, match="diverged at step 1"):
+        train(CONFIG, examples(), open_image, base_folder, tmp_path, device="cpu", processes=BesideABrokenOne())
 
 
 def test_train_once_finished_only_reads_the_result(base_folder, tmp_path):

@@ -3,9 +3,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from worker.management.run_command import RunCommand, campaign_of, settings_of
 from worker.models import Run
 from worker.services.label_review import counted
+from worker.services.labelling import UnableToLabel, check_labelling
 
 
 class Command(RunCommand):
@@ -24,7 +27,12 @@ class Command(RunCommand):
     def handle(self, *_arguments: Any, **options: Any) -> None:
         config = settings_of(options["config"])
         config |= {name: options[name] for name in ("generator", "labels_from") if options[name]}
-        self.perform(options, config, campaign_of(options["campaign"]) if options["campaign"] else None)
+        campaign = campaign_of(options["campaign"]) if options["campaign"] else None
+        try:
+            check_labelling(config=config, preset=options["preset"], campaign=campaign)
+        except UnableToLabel as error:
+            raise CommandError(str(error)) from error
+        self.perform(options, config, campaign)
 
     def result(self, run: Run) -> str:
         synthetic = " (synthetic)" if run.is_synthetic else ""

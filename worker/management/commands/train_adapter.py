@@ -7,6 +7,7 @@ from django.core.management.base import CommandError
 
 from worker.management.run_command import RunCommand, settings_of
 from worker.models import Run
+from worker.services.adapting import UnableToTrainAdapter, check_adapter
 from worker.services.label_review import UnknownLabelling, counted, labelling_named
 
 
@@ -28,6 +29,10 @@ class Command(RunCommand):
             config["generator"] = options["generator"]
         if options["labelling"]:
             config["labelling"] = _public_id(options["labelling"])
+        try:
+            check_adapter(config=config, preset=options["preset"], campaign=None)
+        except UnableToTrainAdapter as error:
+            raise CommandError(str(error)) from error
         self.perform(options, config)
 
     def result(self, run: Run) -> str:
