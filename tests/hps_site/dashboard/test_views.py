@@ -227,7 +227,7 @@ def test_agreement_shows_warnings_slices_coefficients_and_calibration(staff):
     assert "hps-1 disagrees with people: it finds the chosen image in 0.0 % (0.0 to 65.8 %), chance in 25.0 %." in page
     assert "6 choices on 2 prompts; chance 25.0 %, human ceiling 100.0 %, highest attainable 100.0 %" in page
     assert "clip-1 inversion score, ties as right (HPS v2) 91.7 % 15.3 to 100.0 % 6 choices" in page
-    assert "hps-1 clip-1 −50.0 −100.0 to 100.0 6 p = 1.000 p = 1.000" in page
+    assert "hps-1 clip-1 −50.0 −100.0 to +100.0 6 p = 1.000 p = 1.000" in page
     assert "n = 4" in page
     assert "Calibration of hps-1 6.0 % predicted, 50.0 % chosen of 12;" in page
 
