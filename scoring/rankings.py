@@ -82,6 +82,10 @@ class Ranking:
     """By place on the screen, how much it adds to the log-worth of what stands there, their mean being 0; empty where
     nobody's places are known."""
 
+    def band(self, generator: str) -> str:
+        """The ranks that a generator's interval allows as a text, such as `2` or `2-4`."""
+        return "-".join(str(rank) for rank in dict.fromkeys(self.bands[generator]))
+
 
 @dataclass(frozen=True)
 class Votes:

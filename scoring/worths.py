@@ -1,6 +1,6 @@
 """Worths of generators from counts by set, in a few milliseconds: what the next question needs to know.
 
-`rankings` is for reports: it models ties and places and resamples the votes. Here a tie is a vote in parts, and the
+`rankings` is for reports: it models ties and places and resamples whole prompts. Here a tie is a vote in parts, and the
 answer is needed while somebody waits for a claim.
 """
 

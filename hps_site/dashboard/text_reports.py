@@ -21,7 +21,7 @@ def ranking(campaigns: Sequence[Campaign], ranking: Ranking) -> str:
     """Places as a table, best first, each with the ranks that its interval allows; below, what people lean to."""
     rows = [
         (
-            "-".join(str(rank) for rank in dict.fromkeys(ranking.bands[place.generator])),
+            ranking.band(place.generator),
             place.generator,
             f"{place.log_worth:+.3f}",
             f"{place.low:+.3f} to {place.high:+.3f}",
@@ -35,10 +35,15 @@ def ranking(campaigns: Sequence[Campaign], ranking: Ranking) -> str:
     if ranking.leanings:
         leanings = ", ".join(f"{place} {leaning:+.3f}" for place, leaning in enumerate(ranking.leanings, start=1))
         lines.append(f"Leaning to places on the screen, by votes given here, taken out of the log-worths: {leanings}.")
-    if len(ranking.components) > 1:
-        groups = "; ".join(", ".join(component) for component in ranking.components)
-        lines.append(f"These groups were never compared with each other, so only places within one count: {groups}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *never_compared(ranking)])
+
+
+def never_compared(ranking: Ranking) -> list[str]:
+    """A line that names the groups which nobody compared with each other; none where all were."""
+    if len(ranking.components) == 1:
+        return []
+    groups = "; ".join(", ".join(component) for component in ranking.components)
+    return [f"These groups were never compared with each other, so only places within one count: {groups}."]
 
 
 def scorers(campaigns: Sequence[Campaign], report: ScorerReport) -> str:

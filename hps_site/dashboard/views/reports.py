@@ -23,7 +23,7 @@ from hps_site.dashboard.queries.scorers import compare_scorers, versions_in_use
 from hps_site.dashboard.queries.stored import generalisation_report, set_comparison, stored_results
 from hps_site.dashboard.queries.studies import study_report
 from scoring import rankings
-from scoring.rankings import RankedGenerator
+from scoring.rankings import Ranking
 from worker.models import Run
 from worker.queries import PRESETS
 from worker.services.runs import UnableToOpenRun, open_run
@@ -64,7 +64,8 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
         "agreement": ballots.agreement_report(choices),
         "days": charts.daily_bars(ballots.daily_votes(read)),
         "ranking": ranking,
-        "ranking_chart": pictures.ranking_chart(ranking) if ranking else None,
+        "ranked": [(place, ranking.band(place.generator)) for place in ranking.places] if ranking else [],
+        "ranking_chart": pictures.ranking_chart(ranking.places) if ranking else None,
         "positions": positions,
         "position_chart": pictures.position_chart(positions) if positions else None,
         "scorers": scorers,
@@ -122,12 +123,12 @@ def score(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect(opened.run)
 
 
-def _ranking(read: list[Ballot]) -> list[RankedGenerator]:
-    """Empty where there are not two generators to rank."""
+def _ranking(read: list[Ballot]) -> Ranking | None:
+    """None where there are not two generators to rank."""
     try:
         return rankings.ranking(
             (ballot.choice for ballot in read if not ballot.is_order_shown),
             placed=(ballot.choice for ballot in read if ballot.is_order_shown),
-        ).places
+        )
     except rankings.UnableToRank:
-        return []
+        return None

@@ -31,5 +31,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         if is_json:
             self.stdout.write(json.dumps([place.to_record() for place in ranking.places], indent=2))
+            for line in text_reports.never_compared(ranking):
+                self.stderr.write(line)
         else:
             self.stdout.write(text_reports.ranking(campaigns, ranking))

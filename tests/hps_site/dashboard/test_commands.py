@@ -112,6 +112,22 @@ def test_rank_generators_names_groups_that_were_never_compared():
     )
 
 
+def test_rank_generators_as_json_warns_of_groups_that_were_never_compared_beside_the_list(capsys):
+    birds()
+    call_command("rank_generators", "--campaign", "birds", "--json")
+    assert capsys.readouterr().err == ""
+
+    cast(task_of(Campaign.objects.get(slug="birds"), ["wren", "dove"]), make_annotator(), 0)
+    call_command("rank_generators", "--campaign", "birds", "--json")
+
+    printed = capsys.readouterr()
+    assert {place["generator"] for place in json.loads(printed.out)} == {"gull", "hawk", "kite", "lark", "wren", "dove"}
+    assert printed.err == (
+        "These groups were never compared with each other, so only places within one count:"
+        " gull, hawk, kite, lark; dove, wren.\n"
+    )
+
+
 def test_rank_generators_of_one_generator_says_why_not():
     campaign = empty_campaign(slug="lonely")
     cast(task_of(campaign, ["gull", "gull"]), make_annotator(), 0)

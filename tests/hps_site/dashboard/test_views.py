@@ -143,6 +143,40 @@ def test_campaign_without_scores_says_how_to_get_them(staff):
     assert "clip-1 (6 choices wait)" in text
 
 
+def test_campaign_shows_the_ranks_that_each_interval_allows_and_groups_never_compared(staff):
+    campaign = empty_campaign()
+    people = make_annotators(40)
+    for first, second in (("alder", "birch"), ("cedar", "dogwood")):
+        task = task_of(campaign, [first, second])
+        for turn, person in enumerate(people):
+            cast(task, person, int(turn % 8 == 0), order=[1, 0] if turn % 2 else [0, 1])
+    address = reverse("dashboard:campaign", args=[campaign.slug])
+
+    apart = staff.get(address)
+    cast(task_of(campaign, ["birch", "cedar"]), people[0], 0)
+    together = text_of(staff.get(address))
+
+    ranking = apart.context["ranking"]
+    assert [(place.generator, band) for place, band in apart.context["ranked"]] == [
+        (place.generator, ranking.band(place.generator)) for place in ranking.places
+    ]
+    assert "so only places within one count: alder, birch cedar, dogwood" in text_of(apart)
+    assert re.search(r"Rank, by the interval Generator .* 1-4 alder", text_of(apart))
+    assert "so only places within one count" not in together
+
+
+def test_campaign_takes_the_leaning_to_places_out_of_the_ranking(staff):
+    """People choose what stands first, four times in five; that is the alder, three times in four."""
+    campaign = empty_campaign()
+    for turn, person in enumerate(make_annotators(40)):
+        order = [0, 1] if turn % 4 else [1, 0]
+        cast(task_of(campaign, ["alder", "birch"]), person, order[0] if turn % 5 else order[1], order=order)
+
+    ranking = staff.get(reverse("dashboard:campaign", args=[campaign.slug])).context["ranking"]
+
+    assert [place.log_worth for place in ranking.places] == pytest.approx([0, 0], abs=0.05)
+
+
 def test_campaign_of_imported_votes_shows_no_habit_and_says_how_many_there_are(staff):
     """HPD v3 names the chosen image first, always."""
     campaign = empty_campaign()
