@@ -86,6 +86,7 @@ def train(
     Raises:
         UnableToTrain: there is nothing to train on, all test choices are of what is trained on, the base isn't the
             model that the config asks for, or the memory doesn't suffice for a single choice.
+        UnableToUnlock: the base has fewer blocks than shall be trained, or is no vision transformer.
         UnableToReadImage: an image is missing or damaged.
         TrainingCancelled: `should_stop` said so.
         CheckpointRejected: the base can't be read.
@@ -234,6 +235,9 @@ class _Run:
     def steps_from(self, first_step: int, optimizer: torch.optim.AdamW) -> None:
         """Train from a step to the end, looking at the prompts held back and writing a checkpoint now and then."""
         config = self.config
+        if (warmup := warmup_of(config, self.total_steps)) < config.warmup_steps:
+            note = f"The warm-up of {config.warmup_steps} steps is cut to {warmup}, half of the training."
+            self._tell("training", first_step, self.total_steps, note=note)
         coming = list(
             batches(
                 self.train_rows,
@@ -318,7 +322,7 @@ class _Run:
             except torch.OutOfMemoryError as error:
                 if self.choices_at_once == 1:
                     raise UnableToTrain("A single choice is too much for the memory; train fewer blocks.") from error
-            self.choices_at_once = min(self.choices_at_once, len(rows)) // 2 or 1
+            self.choices_at_once = min(self.choices_at_once, len(self.processes.share(rows))) // 2 or 1
             torch.cuda.empty_cache()
             self._tell("training", 0, self.total_steps, note=f"Out of memory; {self.choices_at_once} choices at once.")
         self.processes.sum_gradients(p for p in self.model.parameters() if p.requires_grad)
@@ -373,14 +377,16 @@ class _Run:
 
 
 def learning_rate(config: ClassifierConfig, step: int, total_steps: int) -> float:
-    """Linear warm-up, then a cosine that would be 0 one step after the last, as open_clip_train's `cosine_lr`.
-
-    The warm-up takes half of the training at most, so that a recipe for many choices can be tried on few.
-    """
-    warmup = min(config.warmup_steps, total_steps // 2)
+    """Linear warm-up, then a cosine that would be 0 one step after the last, as open_clip_train's `cosine_lr`."""
+    warmup = warmup_of(config, total_steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     return config.learning_rate * cosine((step - warmup) / max(1, total_steps - warmup))
+
+
+def warmup_of(config: ClassifierConfig, total_steps: int) -> int:
+    """Steps of warm-up: half of the training at most, so that a recipe for many choices can be tried on few."""
+    return min(config.warmup_steps, total_steps // 2)
 
 
 def cosine(share: float) -> float:

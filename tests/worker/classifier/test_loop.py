@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scoring import checkpoints, hps
+from scoring.distributed import Processes
 from scoring.losses import preference_loss, soft_targets
 from scoring.preferences import Choice
 from tests.scoring import tiny
@@ -315,6 +316,44 @@ def test_train_out_of_memory_goes_on_with_half_as_many_choices_at_once(trained, 
 
     assert notes(reports) == ["Out of memory; 4 choices at once.", "Out of memory; 2 choices at once."]
     assert losses(reports) == pytest.approx(losses(whole), abs=1e-3)
+
+
+class FirstOfTwo(Processes):
+    """Takes every second choice, and waits for nobody."""
+
+    def share(self, rows):
+        return rows[::2]
+
+
+def test_train_out_of_memory_halves_what_this_process_had_at_once(base, tmp_path, monkeypatch):
+    reports = []
+    embeddings = Encoder.embeddings
+
+    def short_of_memory(self, rows):
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError
+        return embeddings(self, rows)
+
+    monkeypatch.setattr(Encoder, "embeddings", short_of_memory)
+    with pytest.raises(TrainingCancelled):
+        train(
+            CONFIG, CHOICES, open_image, base, tmp_path, reports.append, stop_at(1, reports), device="cpu",
+            processes=FirstOfTwo(),
+        )  # fmt: skip
+
+    assert notes(reports) == ["Out of memory; 2 choices at once."]  # of the four of eight that are its share
+
+
+def test_train_says_that_a_long_warm_up_is_cut(base, tmp_path):
+    reports = []
+
+    with pytest.raises(TrainingCancelled):
+        train(
+            replace(CONFIG, warmup_steps=500), CHOICES, open_image, base, tmp_path, reports.append,
+            stop_at(1, reports), device="cpu",
+        )  # fmt: skip
+
+    assert notes(reports) == ["The warm-up of 500 steps is cut to 12, half of the training."]
 
 
 def test_train_out_of_memory_for_a_single_choice_says_so(base, tmp_path, monkeypatch):
