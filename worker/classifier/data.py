@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scoring.near_duplicates import Sketch
 from scoring.pictures import PictureRejected, read_picture
 from scoring.preferences import Choice
 from scoring.preprocessing import Preprocessing
@@ -126,6 +127,26 @@ def batches(
         for step in range(steps_per_epoch):
             if epoch * steps_per_epoch + step >= first_step:
                 yield order[step * size : (step + 1) * size]
+
+
+def kept_apart(test: Sequence[Choice], learnt: Sequence[Choice], hashes: Mapping[str, str]) -> list[Choice]:
+    """Those of the test choices of which a training sees nothing.
+
+    Args:
+        test: in any order.
+        learnt: what is trained on. A prompt is the same also in other case or punctuation, with or without settings and
+            the usual modifiers, see `scoring.near_duplicates`.
+        hashes: SHA-256 of an image's file by key, by which copies under another key are found; those not named are
+            known by their key alone.
+    """
+    prompts = {Sketch.of(prompt).pairs for prompt in {choice.prompt for choice in learnt}}
+    images = {hashes.get(key, key) for choice in learnt for key in choice.images}
+    is_learnt = {prompt: Sketch.of(prompt).pairs in prompts for prompt in {choice.prompt for choice in test}}
+    return [
+        choice
+        for choice in test
+        if not is_learnt[choice.prompt] and images.isdisjoint(hashes.get(key, key) for key in choice.images)
+    ]
 
 
 class ImageReader:

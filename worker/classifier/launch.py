@@ -41,6 +41,7 @@ from worker.classifier.reports import (
     never,
     tell_nobody,
 )
+from worker.classifier.towers import UnableToUnlock
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +55,7 @@ STOP_SECONDS = 30
 """Which the processes have to end when they are told to."""
 
 SAID_IN_WORDS: dict[str, type[ValueError]] = {
-    error.__name__: error for error in (UnableToTrain, UnableToReadImage, CheckpointRejected)
+    error.__name__: error for error in (UnableToTrain, UnableToUnlock, UnableToReadImage, CheckpointRejected)
 }
 """Errors of a process that are its message's own; any other is told with the end of the log."""
 
@@ -83,7 +84,7 @@ def train_together(
 
     Raises:
         UnableToTrain: as there, or the machine has fewer GPUs than processes are asked for, or a process died.
-        UnableToReadImage, TrainingCancelled, CheckpointRejected: as there.
+        UnableToUnlock, UnableToReadImage, TrainingCancelled, CheckpointRejected: as there.
     """
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if not on_cpu and torch.cuda.device_count() < config.processes:

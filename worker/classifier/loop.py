@@ -22,7 +22,7 @@ from scoring.preferences import Choice, write_lines
 from scoring.preprocessing import Preprocessing
 from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
-from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, tabulate
+from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, kept_apart, tabulate
 from worker.classifier.encoding import Encoder
 from worker.classifier.reports import (
     OnStep,
@@ -65,7 +65,9 @@ def train(
 
     Args:
         config: see `ClassifierConfig`.
-        choices: both sides of the split. Ties teach that all are equally good; all-bad answers teach nothing.
+        choices: both sides of the split. Ties teach that all are equally good; all-bad answers teach nothing. A test
+            choice whose prompt or one of whose images is trained on is left out of the test, told in a note, and
+            counted as `test_choices_left_out` in the manifest; see `data.kept_apart`.
         open_image: from an image's key to the picture; called from several threads.
         base_folder: artefact of kind `clip` or `hps` to begin from.
         out_folder: the result will stand in `model/`, checkpoints meanwhile in `steps/`.
@@ -74,26 +76,29 @@ def train(
         device: by default CUDA where there is one.
         is_synthetic: whether the votes are simulated; the result is synthetic if they or the base are.
         cache_folder: where what the frozen blocks make is kept for later epochs and later trainings; None: nowhere.
-        hashes: SHA-256 of each image's file by key, by which the cache knows it; without them, images are known by
-            their pixels and so have to be read in every training.
+        hashes: SHA-256 of each image's file by key, by which the cache knows it, and copies on the other side of the
+            split are found; without them, the cache knows images by their pixels, so that they have to be read in every
+            training, and the sides are compared by key alone.
         reliability: how much each annotator's answers count in training, 1 where not named; the test counts all alike.
         processes: those that share this training, each of which calls this function with the same arguments, see
             `launch`; by default this one alone.
 
     Raises:
-        UnableToTrain: there is nothing to train on, the base isn't the model that the config asks for, or the memory
-            doesn't suffice for a single choice.
+        UnableToTrain: there is nothing to train on, all test choices are of what is trained on, the base isn't the
+            model that the config asks for, or the memory doesn't suffice for a single choice.
+        UnableToUnlock: the base has fewer blocks than shall be trained, or is no vision transformer.
         UnableToReadImage: an image is missing or damaged.
         TrainingCancelled: `should_stop` said so.
         CheckpointRejected: the base can't be read.
     """
     run = _Run(
-        config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic, reliability or {},
-        processes,
+        config, choices, base_folder, out_folder, on_step, should_stop, device, is_synthetic, hashes or {},
+        reliability or {}, processes,
     )  # fmt: skip
     if finished := run.finished_result():
         return finished
     backend.make_deterministic(config.seed)
+    run.tell_what_is_left_out()
     with run.encoder(open_image, cache_folder, hashes):
         base_scores = run.scores("measuring the base")
         optimizer = run.optimizer()
@@ -118,6 +123,7 @@ class _Run:
         should_stop: ShouldStop,
         device: str | None,
         is_synthetic: bool,  # noqa: FBT001 - as named in `train`
+        hashes: Mapping[str, str],
         reliability: Mapping[str, float],
         processes: Processes,
     ) -> None:
@@ -126,13 +132,19 @@ class _Run:
         self.device = backend.pick_device(processes.device or device)
         wanted = config.precision
         self.dtype = backend.pick_dtype(self.device) if wanted == "auto" else getattr(torch, wanted)
-        self.test_choices = [choice for choice in choices if choice.split == "test" and choice.outcome != "all_bad"]
         self.table: ChoiceTable = tabulate(
             [choice for choice in choices if choice.split == "train"],
             reliability=reliability,
             is_together=config.raters == "together",
         )
         self.train_rows, self.validation_rows = _divided(config, self.table)
+        held_out = [choice for choice in choices if choice.split == "test" and choice.outcome != "all_bad"]
+        self.test_choices = kept_apart(held_out, self.table.choices, hashes)
+        self.left_out = len(held_out) - len(self.test_choices)
+        if held_out and not self.test_choices:
+            raise UnableToTrain(
+                "Nothing is left to test: each test choice has a prompt or an image that is trained on."
+            )
         self.total_steps = -(-len(self.train_rows) // config.choices_per_batch) * config.epochs
         self.choices_at_once = config.choices_at_once or config.choices_per_batch
         self.best = {"loss": math.inf, "step": 0, "looks_since": 0}
@@ -163,6 +175,16 @@ class _Run:
         if any(manifest.get(name) != value for name, value in self.identity.items()):
             return None
         return TrainingResult(self.folder, manifest, manifest["metrics"], manifest["steps"], manifest["steps"])
+
+    def tell_what_is_left_out(self) -> None:
+        """Of the test, because it would measure how well the training remembers."""
+        if self.left_out:
+            total = self.left_out + len(self.test_choices)
+            note = (
+                f"Left out of the test: {self.left_out} of {total} choices, whose prompt or one of whose images is"
+                " trained on."
+            )
+            self._tell("measuring the base", 0, len(self.test_choices), note=note)
 
     @contextlib.contextmanager
     def encoder(
@@ -213,6 +235,9 @@ class _Run:
     def steps_from(self, first_step: int, optimizer: torch.optim.AdamW) -> None:
         """Train from a step to the end, looking at the prompts held back and writing a checkpoint now and then."""
         config = self.config
+        if (warmup := warmup_of(config, self.total_steps)) < config.warmup_steps:
+            note = f"The warm-up of {config.warmup_steps} steps is cut to {warmup}, half of the training."
+            self._tell("training", first_step, self.total_steps, note=note)
         coming = list(
             batches(
                 self.train_rows,
@@ -279,6 +304,7 @@ class _Run:
                 "metrics": metrics,
                 "train_choices": len(self.train_rows),
                 "test_choices": len(self.test_choices),
+                "test_choices_left_out": self.left_out,
                 "steps": self.steps,
                 **({"best": self.best} if len(self.validation_rows) else {}),
             },
@@ -296,7 +322,7 @@ class _Run:
             except torch.OutOfMemoryError as error:
                 if self.choices_at_once == 1:
                     raise UnableToTrain("A single choice is too much for the memory; train fewer blocks.") from error
-            self.choices_at_once = min(self.choices_at_once, len(rows)) // 2 or 1
+            self.choices_at_once = min(self.choices_at_once, len(self.processes.share(rows))) // 2 or 1
             torch.cuda.empty_cache()
             self._tell("training", 0, self.total_steps, note=f"Out of memory; {self.choices_at_once} choices at once.")
         self.processes.sum_gradients(p for p in self.model.parameters() if p.requires_grad)
@@ -351,14 +377,16 @@ class _Run:
 
 
 def learning_rate(config: ClassifierConfig, step: int, total_steps: int) -> float:
-    """Linear warm-up, then a cosine that would be 0 one step after the last, as open_clip_train's `cosine_lr`.
-
-    The warm-up takes half of the training at most, so that a recipe for many choices can be tried on few.
-    """
-    warmup = min(config.warmup_steps, total_steps // 2)
+    """Linear warm-up, then a cosine that would be 0 one step after the last, as open_clip_train's `cosine_lr`."""
+    warmup = warmup_of(config, total_steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     return config.learning_rate * cosine((step - warmup) / max(1, total_steps - warmup))
+
+
+def warmup_of(config: ClassifierConfig, total_steps: int) -> int:
+    """Steps of warm-up: half of the training at most, so that a recipe for many choices can be tried on few."""
+    return min(config.warmup_steps, total_steps // 2)
 
 
 def cosine(share: float) -> float:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.scoring import tiny
 from tests.scoring.people import choice
-from worker.classifier.data import ImageReader, UnableToReadImage, batches, tabulate
+from worker.classifier.data import ImageReader, UnableToReadImage, batches, kept_apart, tabulate
 
 
 def test_tabulate_by_hand():
@@ -91,6 +91,25 @@ def test_image_reader_reads_in_the_order_asked():
     expected = [tiny.PREPROCESSING.square(PICTURES[key]) for key in "bab"]
     assert np.array_equal(squares, expected)
     assert np.array_equal(pixels, tiny.PREPROCESSING.normalise(expected[1][None]))
+
+
+def test_kept_apart_leaves_out_of_the_test_what_is_trained_on_by_prompt_key_or_file():
+    learnt = [
+        choice(0, images=("a", "b"), prompt="A red fox, in the snow", split="train"),
+        choice("tie", images=("c", "d"), prompt="two owls", split="train"),
+    ]
+    same_words, same_key, same_file, turned, other = (
+        choice(0, images=images, prompt=prompt, split="test")
+        for images, prompt in (
+            (("e", "f"), "a red fox in the snow, highly detailed --ar 16:9"), (("g", "c"), "an oak"),
+            (("h", "copy"), "an elm"), (("i", "j"), "a snow fox in the red"), (("k", "l"), "three owls"),
+        )
+    )  # fmt: skip
+    test = [same_words, same_key, same_file, turned, other]
+
+    assert kept_apart(test, learnt, {"a": "1f", "copy": "1f", "h": "2e"}) == [turned, other]
+    assert kept_apart(test, learnt, {}) == [same_file, turned, other]
+    assert kept_apart(test, [], {}) == test
 
 
 def test_image_reader_reads_ahead_and_each_image_once():

@@ -17,6 +17,7 @@ from worker.classifier.data import UnableToReadImage
 from worker.classifier.launch import train_together
 from worker.classifier.loop import train
 from worker.classifier.reports import StepReport, TrainingCancelled, UnableToTrain
+from worker.classifier.towers import UnableToUnlock
 
 CHOICES, PICTURES = study()
 # The last batch of an epoch is one choice: one of two processes has none. What attention adds to its keys has no
@@ -84,7 +85,7 @@ def pretend(monkeypatch, script):
 
 
 SAYS_WHY = """
-(folder / "error.json").write_text(json.dumps({"error": "UnableToReadImage", "text": "Image 4-1 is gone"}))
+(folder / "error.json").write_text(json.dumps({{"error": "{}", "text": "{}"}}))
 sys.exit(1)
 """
 
@@ -92,10 +93,11 @@ sys.exit(1)
 @pytest.mark.parametrize(
     ("script", "error", "text"),
     [
-        (SAYS_WHY, UnableToReadImage, "Image 4-1 is gone"),
+        (SAYS_WHY.format("UnableToReadImage", "Image 4-1 is gone"), UnableToReadImage, "Image 4-1 is gone"),
+        (SAYS_WHY.format("UnableToUnlock", "the model has 3"), UnableToUnlock, "the model has 3"),
         ('sys.exit("the card fell off")', UnableToTrain, "processes died. The end of its log: the card fell off"),
     ],
-    ids=["in words", "unforeseen"],
+    ids=["in words", "too many blocks", "unforeseen"],
 )
 def test_train_together_says_what_a_process_died_of(base, paths, tmp_path, monkeypatch, script, error, text):
     pretend(monkeypatch, script)

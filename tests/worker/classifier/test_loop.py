@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from scoring import checkpoints, hps
+from scoring.distributed import Processes
 from scoring.losses import preference_loss, soft_targets
+from scoring.preferences import Choice
 from tests.scoring import tiny
 from tests.worker.classifier.votes import study
 from worker.classifier import features, loop
@@ -111,7 +113,9 @@ def test_train_writes_where_it_came_from(trained, base):
     assert result.manifest["config"] == CONFIG.to_json()
     assert result.manifest["data_sha256"] == loop.sha256_of_choices(CHOICES)
     assert result.manifest["base"] == {"name": "tiny", "sha256": checkpoints.read_manifest(base)["weights"]["sha256"]}
-    assert (result.manifest["train_choices"], result.manifest["test_choices"]) == (41, 20)
+    assert {name: result.manifest[name] for name in ("train_choices", "test_choices", "test_choices_left_out")} == {
+        "train_choices": 41, "test_choices": 20, "test_choices_left_out": 0
+    }  # fmt: skip
     assert json.loads(json.dumps(result.metrics)) == result.metrics
 
 
@@ -314,6 +318,44 @@ def test_train_out_of_memory_goes_on_with_half_as_many_choices_at_once(trained, 
     assert losses(reports) == pytest.approx(losses(whole), abs=1e-3)
 
 
+class FirstOfTwo(Processes):
+    """Takes every second choice, and waits for nobody."""
+
+    def share(self, rows):
+        return rows[::2]
+
+
+def test_train_out_of_memory_halves_what_this_process_had_at_once(base, tmp_path, monkeypatch):
+    reports = []
+    embeddings = Encoder.embeddings
+
+    def short_of_memory(self, rows):
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError
+        return embeddings(self, rows)
+
+    monkeypatch.setattr(Encoder, "embeddings", short_of_memory)
+    with pytest.raises(TrainingCancelled):
+        train(
+            CONFIG, CHOICES, open_image, base, tmp_path, reports.append, stop_at(1, reports), device="cpu",
+            processes=FirstOfTwo(),
+        )  # fmt: skip
+
+    assert notes(reports) == ["Out of memory; 2 choices at once."]  # of the four of eight that are its share
+
+
+def test_train_says_that_a_long_warm_up_is_cut(base, tmp_path):
+    reports = []
+
+    with pytest.raises(TrainingCancelled):
+        train(
+            replace(CONFIG, warmup_steps=500), CHOICES, open_image, base, tmp_path, reports.append,
+            stop_at(1, reports), device="cpu",
+        )  # fmt: skip
+
+    assert notes(reports) == ["The warm-up of 500 steps is cut to 12, half of the training."]
+
+
 def test_train_out_of_memory_for_a_single_choice_says_so(base, tmp_path, monkeypatch):
     def no_memory(self, rows):
         raise torch.OutOfMemoryError
@@ -443,6 +485,36 @@ def test_train_refuses_when_there_is_nothing_to_train_on(base, tmp_path):
 
     with pytest.raises(UnableToTrain, match="no choices to train on"):
         train(CONFIG, choices, open_image, base, tmp_path)
+
+
+def test_train_does_not_test_on_what_it_trains_on_and_says_so(base, tmp_path):
+    """Of the ten test prompts one is asked in training too, in capitals; of another, a picture lies there as a copy."""
+    first, second = (next(c for c in CHOICES if c.prompt == prompt) for prompt in ("scene 0", "scene 3"))
+    pictures = PICTURES | {"copy": PICTURES[second.images[0]]}
+    taught = [
+        Choice("SCENE 0", ("1-0", "1-1"), "choice", 0, "p9", "train"),
+        Choice("scene 99", ("copy", "1-1"), "choice", 0, "p9", "train"),
+    ]
+    hashes = {key: key for key in PICTURES} | {"copy": second.images[0]}
+    config, reports = replace(CONFIG, epochs=1), []
+
+    result = train(
+        config, [*CHOICES, *taught], pictures.__getitem__, base, tmp_path, reports.append, device="cpu", hashes=hashes
+    )
+
+    assert notes(reports) == [
+        "Left out of the test: 4 of 20 choices, whose prompt or one of whose images is trained on."
+    ]
+    assert (result.manifest["test_choices"], result.manifest["test_choices_left_out"]) == (16, 4)
+    assert result.metrics["top_one"]["n"] == 16
+    assert first.split == second.split == "test"
+
+
+def test_train_refuses_when_all_test_choices_are_trained_on(base, tmp_path):
+    both = [replace(choice, split=split) for choice in CHOICES for split in ("train", "test")]
+
+    with pytest.raises(UnableToTrain, match="Nothing is left to test: each test choice has a prompt or an image that"):
+        train(CONFIG, both, open_image, base, tmp_path)
 
 
 @pytest.mark.parametrize(
