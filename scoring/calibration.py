@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scoring.metrics import Estimate, Scores, as_arrays, clustered_mean
+from scoring.intervals import interval_of_biased
+from scoring.metrics import Estimate, Scores, as_arrays, clustered_mean, resampled_sums
 from scoring.preferences import Choice
 
 BINS = 10
@@ -30,8 +32,8 @@ class Calibration:
     bins: list[Bin]
     """From low to high probability; empty ones are left out."""
 
-    error: float | None
-    """Expected calibration error: the mean distance of predicted and observed over all images, 0..1, or None."""
+    error: Estimate
+    """Expected calibration error: the mean distance of predicted and observed over all images, 0..1, by prompt."""
 
     n: int
     """Images shown in the choices, each as often as it was shown."""
@@ -74,6 +76,24 @@ def calibration(choices: Sequence[Choice], scores: Scores, *, bins: int = BINS, 
         )
         for place in np.unique(places).tolist()
     ]
-    n = len(predicted)
-    distance = sum(one.observed.n * abs(one.predicted - (one.observed.value or 0.0)) for one in made)
-    return Calibration(bins=made, error=distance / n if n else None, n=n)
+    error = _error(predicted - observed, places, prompts, bins=bins, seed=seed)
+    return Calibration(bins=made, error=error, n=len(predicted))
+
+
+def _error(
+    excess: NDArray[np.float64], places: NDArray[np.int64], prompts: NDArray[np.object_], *, bins: int, seed: int
+) -> Estimate:
+    """The mean over images of how far their bin's mean probability is from its share, both from sums by prompt."""
+    name, unit, n = "expected calibration error", "images", len(excess)
+    if n == 0:
+        return Estimate(name, None, None, None, 0, unit, "There is nothing to measure yet.")
+    names, rows = np.unique(prompts.astype(str), return_inverse=True)
+    cells = np.bincount(rows * bins + places, weights=excess, minlength=len(names) * bins).reshape(-1, bins)
+    value = float(np.abs(cells.sum(axis=0)).sum() / n)
+    if len(names) == 1:
+        return Estimate(name, value, None, None, n, unit, "All are of one prompt: no interval.")
+    sums = np.column_stack([cells, np.bincount(rows)])
+    drawn = np.concatenate(list(resampled_sums(sums, seed)))
+    resampled = np.abs(drawn[:, :bins]).sum(axis=1) / drawn[:, bins]
+    low, high = interval_of_biased(value, resampled, lowest=0, highest=1)
+    return Estimate(name, value, low, high, n, unit)

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import sparse, stats
 
-from scoring import rankings
+from scoring import choice_model, rankings
+from scoring.choice_model import Counts, Floats
+from scoring.intervals import interval_of_biased
 from scoring.metrics import Estimate, UnableToMeasure, percentile_interval, resampled_sums, tau_b
 from scoring.preferences import Choice
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -104,31 +104,94 @@ def vote_shares(choices: Sequence[Choice], scores: Mapping[str, float]) -> list[
     ]
 
 
-def generator_agreement(choices: Sequence[Choice], scores: Mapping[str, float]) -> Estimate:
+def generator_agreement(choices: Sequence[Choice], scores: Mapping[str, float], *, seed: int = 0) -> Estimate:
     """Kendall's tau-b between the ranking of generators by people and the one by a scorer, from the same sets.
 
     The scorer votes in place of each person for the image that it scores highest (a tie where several are), and both
-    sets of votes are ranked by `rankings.rank`; so scores need not be comparable between prompts.
+    sets of votes are ranked by the model of `rankings.rank`; so scores need not be comparable between prompts.
 
     Args:
-        choices: with generators.
+        choices: with generators; all-bad answers are left out.
         scores: by image; choices with an image that has none are left out.
+        seed: of the interval's resampling.
 
     Returns:
-        -1..1, n counts generators; undefined with fewer than two. Without interval.
+        -1..1, n counts generators; undefined with fewer than two. The interval resamples prompts, for people and scorer
+        alike, and moves both fits by one Newton step each; see `interval_of_biased`. Of one prompt there is none, nor
+        where hardly a resample ranks the generators otherwise.
     """
     name = "Kendall's tau-b of generator rankings"
-    scored = [choice for choice in choices if all(image in scores for image in choice.images)]
-    try:
-        people = {place.generator: place.log_worth for place in rankings.rank(scored)}
-        scorer = {place.generator: place.log_worth for place in rankings.rank([_vote(one, scores) for one in scored])}
-    except rankings.UnableToRank as reason:
-        return Estimate(name, None, None, None, 0, "generators", str(reason))
-    names = [generator for generator in people if generator in scorer]
-    # Rounded: worths that differ by the last digits of the fit are the same place.
-    first, second = ([round(worths[generator], 6) for generator in names] for worths in (people, scorer))
-    tau = tau_b(second, first)
-    return Estimate(name, tau.value, None, None, len(names), "generators", tau.reason)
+    judged = [one for one in choices if _is_ranked(one) and all(image in scores for image in one.images)]
+    names, _ = rankings.tabulate(judged)
+    if len(names) < 2:
+        reason = f"Ranking needs choices between at least two named generators, there are {len(names)}."
+        return Estimate(name, None, None, None, 0, "generators", reason)
+    # In the order of the rows of a table: by size of the set.
+    judged.sort(key=lambda one: len(one.generators))
+    prompts, places = np.unique([one.prompt for one in judged], return_inverse=True)
+    people, scorer = (_worths(votes, places) for votes in (judged, [_vote(one, scores) for one in judged]))
+    tau = tau_b(_rounded(scorer.worths), _rounded(people.worths))
+    if tau.value is None:
+        return Estimate(name, None, None, None, len(names), "generators", tau.reason)
+    if len(prompts) == 1:
+        reason = "All are of one prompt: no interval."
+        return Estimate(name, tau.value, None, None, len(names), "generators", reason)
+    steps = np.hstack([people.steps, scorer.steps])
+    moved = np.concatenate(list(resampled_sums(steps, seed))) - steps.sum(axis=0)
+    drawn = _rounded(np.hstack([people.worths, scorer.worths]) + moved).reshape(-1, 2, len(names))
+    low, high = interval_of_biased(tau.value, _taus(drawn), lowest=-1, highest=1)
+    if np.isclose(low, high):
+        # So it is with certain rankings, but with two prompts as well.
+        reason = "The same in 95 % of the resamples: no interval."
+        return Estimate(name, tau.value, None, None, len(names), "generators", reason)
+    return Estimate(name, tau.value, low, high, len(names), "generators")
+
+
+def _is_ranked(choice: Choice) -> bool:
+    """Whether `rankings.tabulate` makes a row of it."""
+    return bool(choice.generators) and None not in choice.generators and choice.outcome != "all_bad"
+
+
+@dataclass(frozen=True)
+class _Worths:
+    """What some votes say of generators, and how far each prompt's votes move it."""
+
+    worths: Floats
+    """(generators,) natural logarithms."""
+
+    steps: Floats
+    """(prompts, generators) that the log-worths go where a prompt counts once more."""
+
+
+def _worths(votes: Sequence[Choice], places: NDArray[np.intp]) -> _Worths:
+    """Fit votes in the order of the rows of their table; `places` tells the prompt of each."""
+    names, tables = rankings.tabulate(votes)
+    groups = [Counts(table.members, table.answers, np.ones(len(table.answers)), has_places=False) for table in tables]
+    has_ties = any(vote.outcome == "tie" for vote in votes)
+    model = choice_model.Model(len(names), has_ties, 0, rankings.PRIOR)
+    values, curvature = choice_model.fit(model, groups)
+    rows = np.arange(len(votes))
+    of_prompt = sparse.coo_matrix((np.ones(len(votes)), (places, rows))).tocsr()
+    gradients = (of_prompt @ choice_model.scores(model, groups, values)).toarray()
+    steps = np.linalg.solve(curvature, gradients.T).T
+    return _Worths(values[: len(names)], steps[:, : len(names)])
+
+
+def _taus(drawn: Floats) -> Floats:
+    """(at most R,) tau-b of each two rankings in (R, 2, n) numbers, where neither has all its numbers equal."""
+    agreed, told = np.zeros(len(drawn)), np.zeros((len(drawn), 2))
+    for place in range(drawn.shape[2] - 1):
+        signs = np.sign(drawn[:, :, place, None] - drawn[:, :, place + 1 :])
+        agreed += signs.prod(axis=1).sum(axis=1)
+        told += np.abs(signs).sum(axis=2)
+    is_defined = told.all(axis=1)
+    taus: Floats = agreed[is_defined] / np.sqrt(told[is_defined].prod(axis=1))
+    return taus
+
+
+def _rounded(worths: Floats) -> Floats:
+    """Worths that differ by the last digits of the fit are the same place."""
+    return np.round(worths, 6)
 
 
 def _vote(choice: Choice, scores: Mapping[str, float]) -> Choice:

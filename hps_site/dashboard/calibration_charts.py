@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hps_site.dashboard.charts import AXIS_HEIGHT, MARGIN_PERCENT, Interval, Tick
+from scoring.metrics import Estimate
 
 # Room for the labels of the axis that goes upwards.
 LEFT_PERCENT = 16.0
@@ -26,7 +27,7 @@ class CalibrationChart:
     """What was said across, what was seen upwards, both from 0 to 1, and the line where the two are equal."""
 
     points: list[CalibrationPoint]
-    error: float | None
+    error: Estimate
     columns: list[Tick]
     rows: list[Tick]
     left: float = LEFT_PERCENT
@@ -36,7 +37,7 @@ class CalibrationChart:
     height: int = BOTTOM + AXIS_HEIGHT
 
 
-def calibration_chart(points: Sequence[tuple[Interval, float]], error: float | None) -> CalibrationChart:
+def calibration_chart(points: Sequence[tuple[Interval, float]], error: Estimate) -> CalibrationChart:
     """Observed shares with their intervals at the probabilities that were predicted.
 
     Args:

@@ -180,9 +180,10 @@ def _calibration(details: list[ScorerDetail]) -> list[str]:
         for of in one.calibration.bins
     ]
     errors = [
-        f"{one.version}: expected calibration error {100 * one.calibration.error:.1f} points"
+        f"{one.version}: {one.calibration.error.name} {share}, {interval}"
         for one in details
-        if one.calibration.error is not None
+        for share, interval in [share_text(one.calibration.error)]
+        if one.calibration.n
     ]
     return [*text_table(["metric", "predicted", "chosen", "95 % interval", "images"], rows), *errors]
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from scoring import correlations
+from scoring import correlations, rankings
 from scoring.correlations import RatedSet
 from scoring.metrics import UnableToMeasure, chance_level, pairwise_accuracy, top_one_accuracy
 from scoring.signatures import beside_chance
@@ -123,6 +123,7 @@ def test_generator_agreement_of_the_right_the_reverse_and_a_constant_scorer():
     assert (right.value, right.n) == (pytest.approx(2 / np.sqrt(6)), 3)
     assert wrong.value == pytest.approx(-2 / np.sqrt(6))
     assert (equal.value, equal.reason) == (None, "All scores or all ratings are equal.")
+    assert (right.low, right.high) == (pytest.approx(0), 1.0)
 
 
 def test_generator_agreement_of_one_generator_says_why_not():
@@ -130,6 +131,64 @@ def test_generator_agreement_of_one_generator_says_why_not():
 
     assert agreed.value is None
     assert "at least two" in agreed.reason
+
+
+def ranked_world(rng, prompts, *, gap):
+    """Three votes on each set of three birds, each `gap` above the next; the scorer swaps the last two."""
+    names, worths = ["gull", "hawk", "kite"], np.array([gap, 0.0, -gap])
+    shares = np.exp(worths) / np.exp(worths).sum()
+    choices = [
+        choice(int(rng.choice(3, p=shares)), 3, prompt=f"{number}", generators=names)
+        for number in range(prompts)
+        for _ in range(3)
+    ]
+    seen = worths[[0, 2, 1]] + rng.gumbel(size=(prompts, 3))
+    return choices, {f"{number}-{place}": row[place] for number, row in enumerate(seen) for place in range(3)}
+
+
+def places_by(choices):
+    ranking = rankings.rank_votes(*rankings.tabulate(choices), resamples=0)
+    return [place.log_worth for place in sorted(ranking.places, key=lambda place: place.generator)]
+
+
+def test_generator_agreement_has_the_interval_of_new_rankings_by_prompt():
+    rng = np.random.default_rng(7)
+    choices, score = ranked_world(rng, 60, gap=0.5)
+    said = [
+        choice(int(np.argmax([score[image] for image in one.images])), 3, prompt=one.prompt, generators=one.generators)
+        for one in choices
+    ]
+    drawn = []
+    for _ in range(300):
+        rows = [3 * place + vote for place in rng.integers(60, size=60) for vote in range(3)]
+        people, scorer = (places_by([votes[row] for row in rows]) for votes in (choices, said))
+        drawn.append(stats.kendalltau(people, scorer).statistic)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+
+    found = correlations.generator_agreement(choices, score)
+
+    reach = max(found.value - low, high - found.value)
+    assert found.value == pytest.approx(stats.kendalltau(places_by(choices), places_by(said)).statistic)
+    # Of three generators there are four values: the two ways to draw must reach the same ones.
+    assert (found.low, found.high) == pytest.approx((max(-1, found.value - reach), min(1, found.value + reach)))
+
+
+def test_generator_agreement_holds_the_truth_in_its_interval():
+    rng = np.random.default_rng(8)
+
+    found = [correlations.generator_agreement(*ranked_world(rng, 50, gap=0.6)) for _ in range(30)]
+
+    # One pair of three the other way round.
+    told = [one for one in found if one.low is not None]
+    assert np.mean([one.low - 1e-9 <= 1 / 3 <= one.high + 1e-9 for one in told]) >= 0.9
+    assert all(one.value == pytest.approx(1 / 3) for one in found if one.low is None)
+    assert any(one.low > -0.5 for one in told)
+
+
+def test_generator_agreement_of_one_prompt_has_no_interval():
+    agreed = correlations.generator_agreement([choice(0, generators=("a", "b"))] * 3, {"p-0": 1.0, "p-1": 0.0})
+
+    assert (agreed.value, agreed.low, agreed.reason) == (1.0, None, "All are of one prompt: no interval.")
 
 
 @pytest.mark.parametrize(("name", "agrees"), [("LPIPS", True), ("PSNR", False)])

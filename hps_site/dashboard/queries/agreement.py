@@ -233,7 +233,7 @@ def _detail(version: ModelVersion, held_out: Sequence[Choice], scores: Mapping[s
         version=version,
         correlations=correlations(vote_shares(scored, scores), seed=seed),
         calibration=calibration(scored, numbers(scored, scores), seed=seed),
-        generators=generator_agreement(scored, scores),
+        generators=generator_agreement(scored, scores, seed=seed),
     )
 
 

@@ -16,6 +16,7 @@ from hps_site.dashboard.charts import (
     round_ticks,
     spark_bars,
 )
+from scoring.metrics import Estimate
 
 
 @pytest.mark.parametrize(
@@ -132,11 +133,14 @@ def test_calibration_chart_places_what_is_right_on_the_line_from_corner_to_corne
     halves = Interval("half", 0.5, 0.25, 0.75, "50 %")
     ends = [Interval("never", 0.0, 0.0, 0.0, "0 %"), Interval("always", 1.0, 1.0, 1.0, "100 %")]
 
-    chart = calibration_chart([(ends[0], 0.0), (halves, 0.5), (ends[1], 1.0)], 0.0)
+    error = Estimate("expected calibration error", 0.0, 0.0, 0.1, 30, "images")
+
+    chart = calibration_chart([(ends[0], 0.0), (halves, 0.5), (ends[1], 1.0)], error)
 
     assert chart.points == [
         CalibrationPoint(x=chart.left, y=chart.bottom, low=chart.bottom, high=chart.bottom, words="never"),
         CalibrationPoint(x=(chart.left + chart.right) / 2, y=110.0, low=160.0, high=60.0, words="half"),
         CalibrationPoint(x=chart.right, y=chart.top, low=chart.top, high=chart.top, words="always"),
     ]
+    assert chart.error == error
     assert [tick.label for tick in chart.rows] == ["0 %", "50 %", "100 %"]

@@ -264,6 +264,7 @@ def test_agreement_shows_warnings_slices_coefficients_and_calibration(staff):
     assert "hps-1 clip-1 −50.0 −100.0 to +100.0 6 p = 1.000 p = 1.000" in page
     assert "n = 4" in page
     assert "Calibration of hps-1 6.0 % predicted, 50.0 % chosen of 12;" in page
+    assert "mean distance from the line: 44.0 % (44.0 to 44.0 %)" in page
 
 
 def test_agreement_without_scores_says_so(staff):
