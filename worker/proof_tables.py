@@ -21,6 +21,17 @@ ARMS: dict[Arm, Any] = {
 FAMILIES = {"hps": "HPS", "clip": "CLIP", "aesthetic": gettext_lazy("Aesthetic score")}
 
 
+REASONS = {
+    "blank": gettext_lazy("blank"),
+    "broken": gettext_lazy("broken"),
+    "unsafe": gettext_lazy("blocked by the safety checker"),
+    "blurred": gettext_lazy("blurred"),
+    "hidden": gettext_lazy("hidden by a person"),
+    "missing": gettext_lazy("missing"),
+    "alike": gettext_lazy("with equal images"),
+}
+
+
 @dataclass(frozen=True)
 class Cell:
     """One figure of one arm."""
@@ -53,6 +64,8 @@ class ProofTables:
     """A proof laid out for the page."""
 
     arms: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """For each arm with images that can't be shown, how many and why."""
     rows: tuple[Row, ...]
     scales: tuple[str, ...]
     sweep: tuple[Row, ...]
@@ -64,11 +77,27 @@ def proof_tables(proof: Mapping[str, Any]) -> ProofTables:
     """Lay out the metrics of a proof run; one SQL statement for the images."""
     return ProofTables(
         arms=tuple(str(label) for label in ARMS.values()),
+        left_out=left_out_lines(proof.get("left_out_images", {}), ARMS),
         rows=(*(_score_row(score) for score in proof["scores"]), *_set_rows(proof["sets"])),
         scales=tuple(_number(scale, 2) for scale in dict.fromkeys(cell["scale"] for cell in proof["sweep"])),
         sweep=_sweep_rows(proof["sweep"]),
         examples=_examples(proof["examples"]),
     )
+
+
+def left_out_lines(left_out: Mapping[str, Mapping[str, int]], names: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Such as `Adapted: 3 blank, 1 broken`, for each arm of which something is left out; names are by arm."""
+    lines = []
+    for arm, name in names.items():
+        reasons = left_out.get(arm, {})
+        counts = (
+            f"{number_format(reasons[reason], force_grouping=True)} {label}"
+            for reason, label in REASONS.items()
+            if reason in reasons
+        )
+        if reasons:
+            lines.append(f"{name}: {', '.join(counts)}")
+    return tuple(lines)
 
 
 def _score_row(score: Mapping[str, Any]) -> Row:
@@ -106,7 +135,8 @@ def _set_rows(sets: Mapping[str, Any]) -> list[Row]:
 
 def _near(sets: Mapping[str, Any]) -> str:
     """What closeness is measured to, and whether that is all that the training learnt from."""
-    looked_at, in_all = sets["training_images"], sets["training_images_in_all"]
+    looked_at = sets["training_images"]
+    in_all = sets.get("training_images_in_all", looked_at)  # older proofs don't say
     n = number_format(looked_at, force_grouping=True)
     if not looked_at:
         return _("not measured: the images that it was trained on are not here")

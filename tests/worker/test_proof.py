@@ -92,6 +92,26 @@ def test_proof_measures_fid_to_a_generator_of_photographs(proven, tmp_path):
     assert list(sets["fid"]) == ARMS
 
 
+def test_proof_tells_which_images_it_leaves_out_and_warns_where_the_adapter_loses_them(proven, tmp_path):
+    config = {**SMALL, "count": 8, "guidances": []}
+    for _ in range(5):
+        make_prompt(split=Split.TEST)
+    arms = prove(config, tmp_path)["arms"]
+    Run.objects.all().delete()
+    lost = Image.objects.filter(generator__name=arms["adapted_marked"]).order_by("prompt", "seed")
+    Image.objects.filter(pk__in=list(lost.values_list("pk", flat=True))[:9]).update(
+        is_hidden=True, hidden_reason="broken"
+    )
+    Image.objects.filter(pk=lost.last().pk).update(is_hidden=True)
+
+    proof = prove(config, tmp_path)
+
+    assert (proof["prompts"], proof["left_out"]) == (2, 6)
+    assert proof["left_out_images"] == {"adapted_marked": {"broken": 9, "hidden": 1}}
+    assert "images lost" in [finding["name"] for finding in proof["findings"] if not finding["is_hint"]]
+    assert proof_tables(proof).left_out == ("Adapted, mark as negative prompt: 9 broken, 1 hidden by a person",)
+
+
 def learnt_from(labelling: Labelling, config: dict, regularisation: int) -> None:
     """Let the adapter be of a training on a labelling."""
     run = Run.objects.create(kind=Run.Kind.ADAPTER, state=Run.State.SUCCEEDED, config=config, finished_at=Now())

@@ -198,12 +198,39 @@ def test_perform_study_makes_the_campaign_scores_it_and_is_not_made_twice(adapte
         "version": "adapter-1",
         "pairs": 2,
         "votes": 10,
+        "left_out": {},
+        "findings": [],
     }
     run.refresh_from_db()
     assert run.is_synthetic
     assert ImageScore.objects.count() == 2 * 2 * 2
     assert perform_study(run, reporter, tmp_path) == said
     assert Study.objects.count() == 1
+
+
+def test_perform_study_tells_which_images_it_leaves_out_and_warns_where_the_adapter_loses_them(adapter, tmp_path):
+    original, prompts = make_tiny_generator("original"), held_out_prompts(8)
+    study = create_study(version=adapter, original=original, prompts=prompts, slug="first", gold_share=0)
+    arm = Image.objects.filter(generator=study.adapted)
+    arm.filter(prompt__in=prompts[:4]).update(is_hidden=True, hidden_reason="blank")
+    arm.filter(prompt=prompts[4]).update(is_hidden=True, hidden_reason="broken")
+    Image.objects.filter(generator=original, prompt=prompts[4]).update(is_hidden=True)
+    arm.filter(prompt=prompts[5]).update(
+        sha256=Image.objects.values_list("sha256", flat=True).get(generator=original, prompt=prompts[5])
+    )
+    config = {"slug": "second", "original": "original", "version": "adapter-1", "gold_share": 0.0}
+    run, reporter = claimed_run(Run.Kind.STUDY, config, preset="")
+
+    said = perform_study(run, reporter, tmp_path)
+
+    assert (said["pairs"], said["left_out"]) == (
+        2,
+        {"original": {"hidden": 1}, "adapted": {"blank": 4, "broken": 1}, "both": {"alike": 1}},
+    )
+    [finding] = said["findings"]
+    assert (finding["name"], finding["is_hint"]) == ("images lost", False)
+    assert finding["text"].startswith("Faulty images: 62 % of the adapted images")
+    assert "12 % of the original's" in finding["text"]
 
 
 @pytest.mark.parametrize(

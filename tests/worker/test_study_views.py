@@ -229,6 +229,7 @@ def proof_of(image: Image) -> dict:
         "arms": {arm: arm for arm in arms},
         "prompts": 40,
         "left_out": 1,
+        "left_out_images": {"adapted_marked": {"blank": 1}},
         "per_prompt": 2,
         "scores": [
             {
