@@ -105,9 +105,9 @@ def _score_row(score: Mapping[str, Any]) -> Row:
     for arm in ARMS:
         notes = []
         if gain := score["differences"].get(arm):
-            notes.append(f"{_signed(gain['value'])} {_interval(gain, _signed)}")
+            notes.append(_estimated(gain, _signed))
         if won := score["wins"].get(arm):
-            notes.append(_("wins %(share)s") % {"share": f"{_percent(won['value'])} {_interval(won, _percent)}"})
+            notes.append(_("wins %(share)s") % {"share": _estimated(won, _percent)})
         cells.append(Cell(_number(score["means"].get(arm), 3), tuple(notes)))
     return Row(str(FAMILIES.get(score["family"], score["family"])), score["scorer"], tuple(cells))
 
@@ -117,9 +117,7 @@ def _set_rows(sets: Mapping[str, Any]) -> list[Row]:
         "reference": sets["reference"],
         "n": number_format(sets["reference_images"], force_grouping=True),
     }  # fmt: skip
-    kept = _("%(part)s of the original's") % {
-        "part": f"{_percent(sets['diversity']['kept']['value'])} {_interval(sets['diversity']['kept'], _percent)}"
-    }
+    kept = _("%(part)s of the original's") % {"part": _estimated(sets["diversity"]["kept"], _percent)}
     rows = [
         Row("FID", f"{on}; {to}", _cells(sets["fid"], 2)),
         Row("KID", f"{on}; {to}", _cells(sets["kid"], 4)),
@@ -157,9 +155,13 @@ def _cells(values: Mapping[str, float], digits: int) -> tuple[Cell, ...]:
 def _sweep_rows(sweep: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
     rows: dict[float, list[Cell]] = {}
     for cell in sweep:
-        said = [
-            f"{name} {_signed(gain['value'])} {_interval(gain, _signed)}" for name, gain in cell["differences"].items()
-        ]
+        said = []
+        for name, gain in cell["differences"].items():
+            won = cell["wins"][name]
+            wins = _("wins %(share)s") % {"share": _estimated(won, _percent)}
+            said.append(f"{name} {_estimated(gain, _signed)}, {wins}, n = {gain['n']}")
+        if left_out := cell.get("left_out"):
+            said.append(_("left out as blank, broken or blocked: %(n)s") % {"n": left_out})
         rows.setdefault(cell["guidance"], []).append(Cell("", tuple(said)))
     return tuple(Row(_number(guidance, 2), "", tuple(cells)) for guidance, cells in rows.items())
 
@@ -180,17 +182,20 @@ def _examples(examples: Sequence[Mapping[str, Any]]) -> tuple[ExampleRow, ...]:
     )
 
 
-def _interval(estimate: Mapping[str, Any], printed: Any) -> str:
-    low, high = estimate["low"], estimate["high"]
-    return "" if low is None else _("(%(low)s to %(high)s)") % {"low": printed(low), "high": printed(high)}
+def _estimated(estimate: Mapping[str, Any], printed: Any) -> str:
+    """An estimate with its interval, where it has one."""
+    value, low, high = printed(estimate["value"]), estimate["low"], estimate["high"]
+    if low is None:
+        return str(value)
+    return f"{value} " + _("(%(low)s to %(high)s)") % {"low": printed(low), "high": printed(high)}
 
 
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else number_format(f"{value:.{digits}f}", digits).replace("-", "−")
 
 
-def _signed(value: float) -> str:
-    return f"+{_number(value, 3)}" if value > 0 else _number(value, 3)
+def _signed(value: float | None) -> str:
+    return f"+{_number(value, 3)}" if value is not None and value > 0 else _number(value, 3)
 
 
 def _percent(value: float | None) -> str:

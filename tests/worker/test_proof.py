@@ -21,7 +21,7 @@ from worker.proof_tables import proof_tables
 from worker.services import proof_features
 from worker.services.execution import RunStopped, StopReason
 from worker.services.label_review import strike_out
-from worker.services.proof import ProofConfig, UnableToProve, perform_proof, verdict
+from worker.services.proof import ProofConfig, UnableToProve, guidances_about, perform_proof, verdict
 from worker.services.proof_sweep import KEPT
 from worker.services.scoring import open_picture
 
@@ -183,6 +183,46 @@ def test_proof_sweeps_guidance_and_scale_and_goes_on_after_a_kill(proven, tmp_pa
 
     assert drawn == [(3.0, 0.5)]
     assert again == whole
+
+
+def test_sweep_scores_no_faulty_picture(proven, tmp_path, monkeypatch):
+    from worker.generation import pipeline
+    from worker.generation.faults import Fault
+
+    whole = prove(SMALL, tmp_path)["sweep"]
+    assert [cell["left_out"] for cell in whole] == [0, 0]
+    (tmp_path / KEPT).unlink()
+    Run.objects.all().delete()
+    draw = pipeline.draw
+
+    def draw_the_first_black(drawing, prompts, seeds, **settings):
+        [batch] = draw(drawing, prompts, seeds, **settings)
+        lost = len(prompts) if settings["guidance"] == 3.0 else 1
+        yield [replace(each, fault=Fault.UNSAFE) if place < lost else each for place, each in enumerate(batch)]
+
+    monkeypatch.setattr(pipeline, "draw", draw_the_first_black)
+
+    proof = prove(SMALL, tmp_path)
+
+    one_lost, all_lost = proof["sweep"]
+
+    before, after = whole[0]["differences"]["hps-1"], one_lost["differences"]["hps-1"]
+    assert (before["n"], after["n"], one_lost["wins"]["hps-1"]["n"], one_lost["left_out"]) == (2, 1, 1, 1)
+    kept = json.loads((tmp_path / KEPT).read_text())["2 0.5"]["hps-1"]
+    assert (kept[0], isinstance(kept[1], float)) == (None, True)
+    assert (all_lost["differences"]["hps-1"]["value"], all_lost["left_out"]) == (None, 2)
+    assert proof_tables(proof).sweep[1].cells[0].notes[-2:] == (
+        "hps-1 –, wins –, n = 0",
+        "left out as blank, broken or blocked: 2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [(7.5, [2.62, 4.25, 7.5, 10.75]), (2.0, [1.25, 1.5, 2.0, 2.5]), (1.2, [1.05, 1.1, 1.2, 1.3]), (1.0, [])],
+)
+def test_sweep_looks_about_the_original_guidance_down_to_gentle_ones(own, expected):
+    assert guidances_about(own) == expected
 
 
 def test_proof_that_is_cancelled_stops(proven, tmp_path):

@@ -52,7 +52,7 @@ class ProofConfig:
     inception: str = ""
     """File of Inception's weights on the worker; without it FID and KID stand on the features of the CLIP in use."""
     guidances: list[float] | None = None
-    """Of the sweep; by default half, once and one and a half times the original's. Empty: no sweep."""
+    """Of the sweep; by default `guidances_about` the original's. Empty: no sweep."""
     scales: list[float] = field(default_factory=lambda: [0.5, 1.0, 1.5])
     """Of the adapter, in the sweep. Empty: no sweep."""
     sweep_prompts: int = 24
@@ -170,6 +170,14 @@ def _record(
     }
 
 
+def guidances_about(own: float) -> list[float]:
+    """The guidances of a sweep by default: those whose part above 1 is a quarter, half, once and one and a half times
+    that of a generator's own. What lies above 1 is what a negative prompt steers by, and a mark often does best at
+    little of it.
+    """
+    return [guidance for part in (0.25, 0.5, 1, 1.5) if (guidance := round(1 + (own - 1) * part, 2)) > 1]
+
+
 def verdict(evidence: Evidence, warnings: int) -> str:
     """What the figures say, in plain words; warnings are counted."""
     won = win_rate(evidence.hps) if evidence.hps is not None else None
@@ -277,8 +285,7 @@ def _swept(
     original = plan.arms["original"]
     guidances = config.guidances
     if guidances is None:
-        own = Recipe.of(original).guidance
-        guidances = [guidance for guidance in (own / 2, own, 1.5 * own) if guidance > 1]
+        guidances = guidances_about(Recipe.of(original).guidance)
     if not guidances or not config.scales:
         return []
     prompts = shown.prompts[: config.sweep_prompts]
