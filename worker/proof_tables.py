@@ -117,6 +117,8 @@ def _set_rows(sets: Mapping[str, Any]) -> list[Row]:
         "reference": sets["reference"],
         "n": number_format(sets["reference_images"], force_grouping=True),
     }  # fmt: skip
+    if "original" not in sets["fid"]:
+        to += "; " + _("how far the images moved from the original's, which is no measure of quality")
     kept = _("%(part)s of the original's") % {"part": _estimated(sets["diversity"]["kept"], _percent)}
     rows = [
         Row("FID", f"{on}; {to}", _cells(sets["fid"], 2)),

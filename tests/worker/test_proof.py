@@ -61,6 +61,15 @@ def test_proof_measures_four_arms_against_the_original(proven, tmp_path):
     sets = proof["sets"]
     assert (sets["tower"], sets["training_images"]) == ("CLIP features of a tiny random CLIP", 4)
     assert sets["reference"] == "the original's images of the same prompts"
+    notes = {row.label: row.note for row in proof_tables(proof).rows}
+    assert (
+        notes["FID"]
+        == notes["KID"]
+        == (
+            "CLIP features of a tiny random CLIP; to the original's images of the same prompts, n = 6;"
+            " how far the images moved from the original's, which is no measure of quality"
+        )
+    )
     assert list(sets["fid"]) == list(sets["kid"]) == ARMS[1:]
     assert all(distance >= 0 for distance in sets["fid"].values())
     assert set(sets["copies"]) == set(sets["closeness"]) == set(sets["diversity"]) - {"kept"} == set(ARMS)
@@ -86,8 +95,10 @@ def test_proof_measures_four_arms_against_the_original(proven, tmp_path):
 def test_proof_measures_fid_to_a_generator_of_photographs(proven, tmp_path):
     make_images(4, make_generator("photographs"))
 
-    sets = prove({**SMALL, "reference": "photographs", "guidances": []}, tmp_path)["sets"]
+    proof = prove({**SMALL, "reference": "photographs", "guidances": []}, tmp_path)
 
+    sets = proof["sets"]
+    assert "no measure of quality" not in str(proof_tables(proof).rows)
     assert (sets["reference"], sets["reference_images"]) == ("photographs", 4)
     assert list(sets["fid"]) == ARMS
 

@@ -9,10 +9,12 @@ from django.core.management import CommandError, call_command
 
 from annotations.models import Campaign, Candidate, Image, Split, Task
 from annotations.queries.voting import shown_claims
+from annotations.services.gold import UnableToMakeGold
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import make_annotator, make_generator, make_image, make_prompt
 from tests.worker.generators import claimed_run, make_scorers, make_tiny_generator
 from worker.models import ImageScore, ModelVersion, Run, Study
+from worker.services import studies
 from worker.services.studies import UnableToCreateStudy, create_study, perform_study, prompts_for_study
 from worker.services.versions import register_version
 
@@ -159,6 +161,23 @@ def test_create_study_mixes_in_gold(adapter):
     assert (study.campaign.gold_share, study.campaign.state) == (0.1, Campaign.State.RUNNING)
     assert 1 <= gold.count() <= 4
     assert all(task.expected for task in gold)
+
+
+def test_perform_study_says_where_no_gold_can_be_made(adapter, tmp_path, monkeypatch):
+    def refuse(**_settings):
+        raise UnableToMakeGold("No pair serves.")
+
+    monkeypatch.setattr(studies, "make_gold", refuse)
+    make_tiny_generator("original")
+    held_out_prompts(2)
+    config = {"slug": "study", "original": "original", "version": "adapter-1"}
+    run, reporter = claimed_run(Run.Kind.STUDY, config, preset="")
+
+    perform_study(run, reporter, tmp_path)
+
+    assert Campaign.objects.get(slug="study").gold_share == 0
+    said = "Nobody's attention is checked in this study: no tasks with an obvious answer. No pair serves."
+    assert said in run.events.values_list("text", flat=True)
 
 
 def test_create_study_needs_two_different_generators(adapter):

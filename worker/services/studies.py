@@ -100,7 +100,7 @@ def create_study(
             created_by=by,
         )
         create_tasks(campaign=campaign, sets=sets)
-        _mix_in_gold(campaign, len(sets))
+        _mix_in_gold(campaign, len(sets), reporter)
         study = Study.objects.create(campaign=campaign, version=version, original=original, adapted=adapted)
         start_campaign(campaign=campaign, by=by)
     campaign.refresh_from_db()
@@ -332,12 +332,14 @@ def _can_be_compared(images: Sequence[Image]) -> bool:
     return len(images) == 2 and not any(image.is_hidden for image in images) and images[0].sha256 != images[1].sha256
 
 
-def _mix_in_gold(campaign: Campaign, pairs: int) -> None:
-    """Tasks with an obvious answer, of other pairs each; a campaign in which none can be made goes without."""
+def _mix_in_gold(campaign: Campaign, pairs: int, reporter: Reporter | None) -> None:
+    """Tasks with an obvious answer, of other pairs each; where none can be made, the run says so."""
     if not campaign.gold_share:
         return
     try:
         make_gold(campaign=campaign, count=min(MOST_GOLD, pairs))
-    except UnableToMakeGold:
+    except UnableToMakeGold as error:
+        if reporter:
+            reporter.say(f"Nobody's attention is checked in this study: no tasks with an obvious answer. {error}")
         campaign.gold_share = 0
         campaign.save(update_fields=["gold_share"])

@@ -153,6 +153,21 @@ def test_study_report_names_the_images_that_were_not_shown(client):
     assert "Not shown to people: adapted: 4 blank, 1 broken; Pairs: 2 with equal images." in page
 
 
+def test_a_study_page_says_that_nobody_was_checked_and_what_counts_as_neither(client):
+    campaign = study_world(adapted_wins=1, original_wins=1, ties=1)
+    client.force_login(make_user("boss", is_staff=True))
+    words = "There are no tasks with an obvious answer between the pairs"
+
+    def page() -> str:
+        return client.get(reverse("dashboard:campaign", args=["study"])).content.decode()
+
+    Campaign.objects.update(gold_share=0.1)
+    assert words not in page()
+    Campaign.objects.filter(pk=campaign.pk).update(gold_share=0)
+    assert words in page()
+    assert "split evenly, or with so many ties that no side has more than half" in page()
+
+
 def test_study_report_tells_large_groups_when_the_campaign_is_closed(client):
     campaign = study_world(adapted_wins=0, original_wins=0, ties=0)
     people = make_annotators(24)
