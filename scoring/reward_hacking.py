@@ -21,7 +21,7 @@ Array = NDArray[np.floating]
 Arm = Literal["original", "original_marked", "adapted", "adapted_marked"]
 """Original or adapted generator, without the mark or with it as negative prompt; the last is the one to be used."""
 
-WarningName = Literal["diversity lost", "training images copied", "alignment lost", "people unmoved"]
+WarningName = Literal["images lost", "diversity lost", "training images copied", "alignment lost", "people unmoved"]
 HintName = Literal[
     "nothing changed",
     "mark not learnt",
@@ -85,6 +85,10 @@ class Evidence:
     """See `variety.diversity`."""
     copies: Arms | None = None
     """Share of a prompt's images that are copies, see `variety.copies`."""
+    faulty: Arms | None = None
+    """Share of a prompt's images that are blank, broken, blocked, hidden or missing; of all prompts, those too that the
+    other figures leave out for it.
+    """
     mark_gain: Estimate | None = None
     """By which share of it the mark before the caption lowers the loss of non-preferred images that training didn't
     see.
@@ -172,6 +176,16 @@ def kept(arms: Arms, *, name: str = "part kept", seed: int = 0) -> Estimate:
 
 
 def _warnings(evidence: Evidence, seed: int) -> Iterator[Finding]:
+    if (arms := evidence.faulty) is not None:
+        more = difference(arms, seed=seed)
+        if more is not None and _rises(more):
+            yield Finding(
+                "images lost",
+                f"Faulty images: {_share(float(np.mean(arms.adapted_marked)))} of the adapted images are blank, broken,"
+                f" blocked or hidden, {_share(float(np.mean(arms.original)))} of the original's. Their prompts are left"
+                " out of what is compared, so the figures are better than the adapter is. Lower the guidance or the"
+                " adapter's scale, or train for fewer steps.",
+            )
     if (arms := evidence.diversity) is not None:
         part = kept(arms, seed=seed)
         if part.high is not None and part.high < KEPT_DIVERSITY:

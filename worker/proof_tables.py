@@ -21,6 +21,17 @@ ARMS: dict[Arm, Any] = {
 FAMILIES = {"hps": "HPS", "clip": "CLIP", "aesthetic": gettext_lazy("Aesthetic score")}
 
 
+REASONS = {
+    "blank": gettext_lazy("blank"),
+    "broken": gettext_lazy("broken"),
+    "unsafe": gettext_lazy("blocked by the safety checker"),
+    "blurred": gettext_lazy("blurred"),
+    "hidden": gettext_lazy("hidden by a person"),
+    "missing": gettext_lazy("missing"),
+    "alike": gettext_lazy("with equal images"),
+}
+
+
 @dataclass(frozen=True)
 class Cell:
     """One figure of one arm."""
@@ -53,6 +64,8 @@ class ProofTables:
     """A proof laid out for the page."""
 
     arms: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """For each arm with images that can't be shown, how many and why."""
     rows: tuple[Row, ...]
     scales: tuple[str, ...]
     sweep: tuple[Row, ...]
@@ -64,6 +77,7 @@ def proof_tables(proof: Mapping[str, Any]) -> ProofTables:
     """Lay out the metrics of a proof run; one SQL statement for the images."""
     return ProofTables(
         arms=tuple(str(label) for label in ARMS.values()),
+        left_out=left_out_lines(proof.get("left_out_images", {}), ARMS),
         rows=(*(_score_row(score) for score in proof["scores"]), *_set_rows(proof["sets"])),
         scales=tuple(_number(scale, 2) for scale in dict.fromkeys(cell["scale"] for cell in proof["sweep"])),
         sweep=_sweep_rows(proof["sweep"]),
@@ -71,14 +85,29 @@ def proof_tables(proof: Mapping[str, Any]) -> ProofTables:
     )
 
 
+def left_out_lines(left_out: Mapping[str, Mapping[str, int]], names: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Such as `Adapted: 3 blank, 1 broken`, for each arm of which something is left out; names are by arm."""
+    lines = []
+    for arm, name in names.items():
+        reasons = left_out.get(arm, {})
+        counts = (
+            f"{number_format(reasons[reason], force_grouping=True)} {label}"
+            for reason, label in REASONS.items()
+            if reason in reasons
+        )
+        if reasons:
+            lines.append(f"{name}: {', '.join(counts)}")
+    return tuple(lines)
+
+
 def _score_row(score: Mapping[str, Any]) -> Row:
     cells = []
     for arm in ARMS:
         notes = []
         if gain := score["differences"].get(arm):
-            notes.append(f"{_signed(gain['value'])} {_interval(gain, _signed)}")
+            notes.append(_estimated(gain, _signed))
         if won := score["wins"].get(arm):
-            notes.append(_("wins %(share)s") % {"share": f"{_percent(won['value'])} {_interval(won, _percent)}"})
+            notes.append(_("wins %(share)s") % {"share": _estimated(won, _percent)})
         cells.append(Cell(_number(score["means"].get(arm), 3), tuple(notes)))
     return Row(str(FAMILIES.get(score["family"], score["family"])), score["scorer"], tuple(cells))
 
@@ -88,9 +117,9 @@ def _set_rows(sets: Mapping[str, Any]) -> list[Row]:
         "reference": sets["reference"],
         "n": number_format(sets["reference_images"], force_grouping=True),
     }  # fmt: skip
-    kept = _("%(part)s of the original's") % {
-        "part": f"{_percent(sets['diversity']['kept']['value'])} {_interval(sets['diversity']['kept'], _percent)}"
-    }
+    if "original" not in sets["fid"]:
+        to += "; " + _("how far the images moved from the original's, which is no measure of quality")
+    kept = _("%(part)s of the original's") % {"part": _estimated(sets["diversity"]["kept"], _percent)}
     rows = [
         Row("FID", f"{on}; {to}", _cells(sets["fid"], 2)),
         Row("KID", f"{on}; {to}", _cells(sets["kid"], 4)),
@@ -106,7 +135,8 @@ def _set_rows(sets: Mapping[str, Any]) -> list[Row]:
 
 def _near(sets: Mapping[str, Any]) -> str:
     """What closeness is measured to, and whether that is all that the training learnt from."""
-    looked_at, in_all = sets["training_images"], sets["training_images_in_all"]
+    looked_at = sets["training_images"]
+    in_all = sets.get("training_images_in_all", looked_at)  # older proofs don't say
     n = number_format(looked_at, force_grouping=True)
     if not looked_at:
         return _("not measured: the images that it was trained on are not here")
@@ -127,9 +157,13 @@ def _cells(values: Mapping[str, float], digits: int) -> tuple[Cell, ...]:
 def _sweep_rows(sweep: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
     rows: dict[float, list[Cell]] = {}
     for cell in sweep:
-        said = [
-            f"{name} {_signed(gain['value'])} {_interval(gain, _signed)}" for name, gain in cell["differences"].items()
-        ]
+        said = []
+        for name, gain in cell["differences"].items():
+            won = cell["wins"][name]
+            wins = _("wins %(share)s") % {"share": _estimated(won, _percent)}
+            said.append(f"{name} {_estimated(gain, _signed)}, {wins}, n = {gain['n']}")
+        if left_out := cell.get("left_out"):
+            said.append(_("left out as blank, broken or blocked: %(n)s") % {"n": left_out})
         rows.setdefault(cell["guidance"], []).append(Cell("", tuple(said)))
     return tuple(Row(_number(guidance, 2), "", tuple(cells)) for guidance, cells in rows.items())
 
@@ -150,17 +184,20 @@ def _examples(examples: Sequence[Mapping[str, Any]]) -> tuple[ExampleRow, ...]:
     )
 
 
-def _interval(estimate: Mapping[str, Any], printed: Any) -> str:
-    low, high = estimate["low"], estimate["high"]
-    return "" if low is None else _("(%(low)s to %(high)s)") % {"low": printed(low), "high": printed(high)}
+def _estimated(estimate: Mapping[str, Any], printed: Any) -> str:
+    """An estimate with its interval, where it has one."""
+    value, low, high = printed(estimate["value"]), estimate["low"], estimate["high"]
+    if low is None:
+        return str(value)
+    return f"{value} " + _("(%(low)s to %(high)s)") % {"low": printed(low), "high": printed(high)}
 
 
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else number_format(f"{value:.{digits}f}", digits).replace("-", "−")
 
 
-def _signed(value: float) -> str:
-    return f"+{_number(value, 3)}" if value > 0 else _number(value, 3)
+def _signed(value: float | None) -> str:
+    return f"+{_number(value, 3)}" if value is not None and value > 0 else _number(value, 3)
 
 
 def _percent(value: float | None) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from annotations.models import Campaign, Image, Vote
+from annotations.models import Campaign, Generator, Image, Vote
 from scoring.metrics import Estimate
-from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent, RunSample
+from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent, RunSample, Study
 
 DEFAULT_QUEUE, GPU_QUEUE = "default", "gpu"
 
@@ -194,6 +194,18 @@ def latest_proof(version: ModelVersion) -> Run | None:
     """The newest automatic proof of an adapter that succeeded."""
     proofs = Run.objects.filter(kind=Run.Kind.PROOF, state=Run.State.SUCCEEDED, config__version=str(version))
     return proofs.order_by("-id").first()
+
+
+def generators_with_images() -> QuerySet[Generator]:
+    """Generators that FID and KID can be measured to, by name: those with two images at least that can be shown."""
+    shown = Count("images", filter=Q(images__is_hidden=False, images__file__gt=""))
+    return Generator.objects.annotate(shown=shown).filter(shown__gte=2).order_by("name")
+
+
+def run_of_study(study: Study) -> Run | None:
+    """The run that made a study and succeeded; None where a command made it without one."""
+    runs = Run.objects.filter(kind=Run.Kind.STUDY, state=Run.State.SUCCEEDED)
+    return runs.filter(metrics__campaign=study.campaign.slug).order_by("-id").first()
 
 
 def seconds_per_vote(*, is_synthetic: bool) -> float | None:

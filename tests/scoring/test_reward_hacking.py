@@ -66,6 +66,14 @@ def test_images_that_have_become_alike_are_a_collapse(part, expected):
     assert names(Evidence(diversity=Arms(spread, part * spread))) == expected
 
 
+@pytest.mark.parametrize(("lost", "expected"), [(6, ["images lost"]), (1, []), (0, [])])
+def test_an_adapter_that_loses_clearly_more_images_than_the_original_is_named(lost, expected):
+    original = (np.arange(PROMPTS) < 3).astype(float)
+    adapted = (np.arange(PROMPTS) < 3 + lost).astype(float)
+
+    assert names(Evidence(faulty=Arms(original, adapted))) == expected
+
+
 def test_less_variety_on_a_few_prompts_that_may_be_chance_is_no_collapse():
     assert names(Evidence(diversity=Arms(np.array([0.3, 0.3, 0.3]), np.array([0.0, 0.3, 0.3])))) == []
 

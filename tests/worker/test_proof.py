@@ -21,7 +21,7 @@ from worker.proof_tables import proof_tables
 from worker.services import proof_features
 from worker.services.execution import RunStopped, StopReason
 from worker.services.label_review import strike_out
-from worker.services.proof import ProofConfig, UnableToProve, perform_proof, verdict
+from worker.services.proof import ProofConfig, UnableToProve, guidances_about, perform_proof, verdict
 from worker.services.proof_sweep import KEPT
 from worker.services.scoring import open_picture
 
@@ -61,6 +61,15 @@ def test_proof_measures_four_arms_against_the_original(proven, tmp_path):
     sets = proof["sets"]
     assert (sets["tower"], sets["training_images"]) == ("CLIP features of a tiny random CLIP", 4)
     assert sets["reference"] == "the original's images of the same prompts"
+    notes = {row.label: row.note for row in proof_tables(proof).rows}
+    assert (
+        notes["FID"]
+        == notes["KID"]
+        == (
+            "CLIP features of a tiny random CLIP; to the original's images of the same prompts, n = 6;"
+            " how far the images moved from the original's, which is no measure of quality"
+        )
+    )
     assert list(sets["fid"]) == list(sets["kid"]) == ARMS[1:]
     assert all(distance >= 0 for distance in sets["fid"].values())
     assert set(sets["copies"]) == set(sets["closeness"]) == set(sets["diversity"]) - {"kept"} == set(ARMS)
@@ -86,10 +95,32 @@ def test_proof_measures_four_arms_against_the_original(proven, tmp_path):
 def test_proof_measures_fid_to_a_generator_of_photographs(proven, tmp_path):
     make_images(4, make_generator("photographs"))
 
-    sets = prove({**SMALL, "reference": "photographs", "guidances": []}, tmp_path)["sets"]
+    proof = prove({**SMALL, "reference": "photographs", "guidances": []}, tmp_path)
 
+    sets = proof["sets"]
+    assert "no measure of quality" not in str(proof_tables(proof).rows)
     assert (sets["reference"], sets["reference_images"]) == ("photographs", 4)
     assert list(sets["fid"]) == ARMS
+
+
+def test_proof_tells_which_images_it_leaves_out_and_warns_where_the_adapter_loses_them(proven, tmp_path):
+    config = {**SMALL, "count": 8, "guidances": []}
+    for _ in range(5):
+        make_prompt(split=Split.TEST)
+    arms = prove(config, tmp_path)["arms"]
+    Run.objects.all().delete()
+    lost = Image.objects.filter(generator__name=arms["adapted_marked"]).order_by("prompt", "seed")
+    Image.objects.filter(pk__in=list(lost.values_list("pk", flat=True))[:9]).update(
+        is_hidden=True, hidden_reason="broken"
+    )
+    Image.objects.filter(pk=lost.last().pk).update(is_hidden=True)
+
+    proof = prove(config, tmp_path)
+
+    assert (proof["prompts"], proof["left_out"]) == (2, 6)
+    assert proof["left_out_images"] == {"adapted_marked": {"broken": 9, "hidden": 1}}
+    assert "images lost" in [finding["name"] for finding in proof["findings"] if not finding["is_hint"]]
+    assert proof_tables(proof).left_out == ("Adapted, mark as negative prompt: 9 broken, 1 hidden by a person",)
 
 
 def learnt_from(labelling: Labelling, config: dict, regularisation: int) -> None:
@@ -163,6 +194,46 @@ def test_proof_sweeps_guidance_and_scale_and_goes_on_after_a_kill(proven, tmp_pa
 
     assert drawn == [(3.0, 0.5)]
     assert again == whole
+
+
+def test_sweep_scores_no_faulty_picture(proven, tmp_path, monkeypatch):
+    from worker.generation import pipeline
+    from worker.generation.faults import Fault
+
+    whole = prove(SMALL, tmp_path)["sweep"]
+    assert [cell["left_out"] for cell in whole] == [0, 0]
+    (tmp_path / KEPT).unlink()
+    Run.objects.all().delete()
+    draw = pipeline.draw
+
+    def draw_the_first_black(drawing, prompts, seeds, **settings):
+        [batch] = draw(drawing, prompts, seeds, **settings)
+        lost = len(prompts) if settings["guidance"] == 3.0 else 1
+        yield [replace(each, fault=Fault.UNSAFE) if place < lost else each for place, each in enumerate(batch)]
+
+    monkeypatch.setattr(pipeline, "draw", draw_the_first_black)
+
+    proof = prove(SMALL, tmp_path)
+
+    one_lost, all_lost = proof["sweep"]
+
+    before, after = whole[0]["differences"]["hps-1"], one_lost["differences"]["hps-1"]
+    assert (before["n"], after["n"], one_lost["wins"]["hps-1"]["n"], one_lost["left_out"]) == (2, 1, 1, 1)
+    kept = json.loads((tmp_path / KEPT).read_text())["2 0.5"]["hps-1"]
+    assert (kept[0], isinstance(kept[1], float)) == (None, True)
+    assert (all_lost["differences"]["hps-1"]["value"], all_lost["left_out"]) == (None, 2)
+    assert proof_tables(proof).sweep[1].cells[0].notes[-2:] == (
+        "hps-1 –, wins –, n = 0",
+        "left out as blank, broken or blocked: 2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [(7.5, [2.62, 4.25, 7.5, 10.75]), (2.0, [1.25, 1.5, 2.0, 2.5]), (1.2, [1.05, 1.1, 1.2, 1.3]), (1.0, [])],
+)
+def test_sweep_looks_about_the_original_guidance_down_to_gentle_ones(own, expected):
+    assert guidances_about(own) == expected
 
 
 def test_proof_that_is_cancelled_stops(proven, tmp_path):

@@ -9,10 +9,12 @@ from django.core.management import CommandError, call_command
 
 from annotations.models import Campaign, Candidate, Image, Split, Task
 from annotations.queries.voting import shown_claims
+from annotations.services.gold import UnableToMakeGold
 from annotations.services.voting import claim_slots
 from tests.annotations.factories import make_annotator, make_generator, make_image, make_prompt
 from tests.worker.generators import claimed_run, make_scorers, make_tiny_generator
 from worker.models import ImageScore, ModelVersion, Run, Study
+from worker.services import studies
 from worker.services.studies import UnableToCreateStudy, create_study, perform_study, prompts_for_study
 from worker.services.versions import register_version
 
@@ -161,6 +163,23 @@ def test_create_study_mixes_in_gold(adapter):
     assert all(task.expected for task in gold)
 
 
+def test_perform_study_says_where_no_gold_can_be_made(adapter, tmp_path, monkeypatch):
+    def refuse(**_settings):
+        raise UnableToMakeGold("No pair serves.")
+
+    monkeypatch.setattr(studies, "make_gold", refuse)
+    make_tiny_generator("original")
+    held_out_prompts(2)
+    config = {"slug": "study", "original": "original", "version": "adapter-1"}
+    run, reporter = claimed_run(Run.Kind.STUDY, config, preset="")
+
+    perform_study(run, reporter, tmp_path)
+
+    assert Campaign.objects.get(slug="study").gold_share == 0
+    said = "Nobody's attention is checked in this study: no tasks with an obvious answer. No pair serves."
+    assert said in run.events.values_list("text", flat=True)
+
+
 def test_create_study_needs_two_different_generators(adapter):
     original = make_tiny_generator("original")
 
@@ -198,12 +217,39 @@ def test_perform_study_makes_the_campaign_scores_it_and_is_not_made_twice(adapte
         "version": "adapter-1",
         "pairs": 2,
         "votes": 10,
+        "left_out": {},
+        "findings": [],
     }
     run.refresh_from_db()
     assert run.is_synthetic
     assert ImageScore.objects.count() == 2 * 2 * 2
     assert perform_study(run, reporter, tmp_path) == said
     assert Study.objects.count() == 1
+
+
+def test_perform_study_tells_which_images_it_leaves_out_and_warns_where_the_adapter_loses_them(adapter, tmp_path):
+    original, prompts = make_tiny_generator("original"), held_out_prompts(8)
+    study = create_study(version=adapter, original=original, prompts=prompts, slug="first", gold_share=0)
+    arm = Image.objects.filter(generator=study.adapted)
+    arm.filter(prompt__in=prompts[:4]).update(is_hidden=True, hidden_reason="blank")
+    arm.filter(prompt=prompts[4]).update(is_hidden=True, hidden_reason="broken")
+    Image.objects.filter(generator=original, prompt=prompts[4]).update(is_hidden=True)
+    arm.filter(prompt=prompts[5]).update(
+        sha256=Image.objects.values_list("sha256", flat=True).get(generator=original, prompt=prompts[5])
+    )
+    config = {"slug": "second", "original": "original", "version": "adapter-1", "gold_share": 0.0}
+    run, reporter = claimed_run(Run.Kind.STUDY, config, preset="")
+
+    said = perform_study(run, reporter, tmp_path)
+
+    assert (said["pairs"], said["left_out"]) == (
+        2,
+        {"original": {"hidden": 1}, "adapted": {"blank": 4, "broken": 1}, "both": {"alike": 1}},
+    )
+    [finding] = said["findings"]
+    assert (finding["name"], finding["is_hint"]) == ("images lost", False)
+    assert finding["text"].startswith("Faulty images: 62 % of the adapted images")
+    assert "12 % of the original's" in finding["text"]
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,22 @@ def test_measuring_opens_a_proof_and_leads_to_the_one_that_is_active(client, bos
     assert first.headers["Location"] == second.headers["Location"] == run.get_absolute_url()
 
 
+def test_measuring_takes_a_generator_with_images_as_the_reference(client, boss, adapter):
+    photographs = make_generator("photographs")
+    make_generator("without images")
+    for _ in range(2):
+        make_image(generator=photographs)
+
+    page = client.get(adapter.get_absolute_url()).content.decode()
+    refused = client.post(reverse("worker:prove-adapter", args=[adapter.public_id]), {"reference": "/etc"})
+    client.post(reverse("worker:prove-adapter", args=[adapter.public_id]), {"reference": "photographs"})
+
+    assert '<option value="photographs">' in page
+    assert '<option value="without images">' not in page
+    assert refused.status_code == 404
+    assert Run.objects.get(kind=Run.Kind.PROOF).config == {"version": "adapter-1", "reference": "photographs"}
+
+
 def test_a_rejection_is_kept_with_its_reason_and_a_promotion_takes_it_back(client, boss, adapter):
     address = reverse("worker:reject-version", args=[adapter.public_id])
 
@@ -213,6 +229,7 @@ def test_the_proof_stands_on_the_page_of_its_run_and_of_the_adapter(client, boss
         assert "20.500 +0.500 (+0.250 to +0.750) wins 75 % (60 % to 90 %)" in said
         assert "FID CLIP features of a tiny one; to photographs, n = 1,000" in said
         assert "Adapter scale 0.50" in said
+        assert "hps-1 +0.500 (+0.250 to +0.750), wins 75 % (60 % to 90 %), n = 40" in said
         assert "a lighthouse" in said
         assert Image.objects.get(pk=image.pk).get_absolute_url() in client.get(page).content.decode()
 
@@ -229,6 +246,7 @@ def proof_of(image: Image) -> dict:
         "arms": {arm: arm for arm in arms},
         "prompts": 40,
         "left_out": 1,
+        "left_out_images": {"adapted_marked": {"blank": 1}},
         "per_prompt": 2,
         "scores": [
             {

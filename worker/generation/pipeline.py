@@ -145,7 +145,7 @@ def generate(
         ValueError: prompts and seeds differ in number.
         ImageTooLarge: one image at a time is too much for the memory.
     """
-    with _adapted(pipeline, adapter_folder, adapter_scale):
+    with with_adapter(pipeline, adapter_folder, adapter_scale):
         batches = draw(
             pipeline,
             prompts,
@@ -295,7 +295,8 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _adapted(pipeline: DiffusionPipeline, folder: Path | str | None, scale: float) -> Iterator[None]:
+def with_adapter(pipeline: DiffusionPipeline, folder: Path | str | None, scale: float = 1.0) -> Iterator[None]:
+    """Let a pipeline draw with the LoRA adapter in a folder for the length of a block; None: without one."""
     if folder is None:
         yield
         return

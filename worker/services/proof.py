@@ -16,6 +16,7 @@ from worker.queries import mark_gains_of, version_by_name
 from worker.services.adapters import arms_of, original_of
 from worker.services.execution import Reporter
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed
+from worker.services.left_out import Reasons, fault_of, reasons_by_arm
 from worker.services.proof_features import FeatureReport, describe_arms
 from worker.services.proof_sweep import Cell, sweep
 from worker.services.run_configs import read_config
@@ -51,7 +52,7 @@ class ProofConfig:
     inception: str = ""
     """File of Inception's weights on the worker; without it FID and KID stand on the features of the CLIP in use."""
     guidances: list[float] | None = None
-    """Of the sweep; by default half, once and one and a half times the original's. Empty: no sweep."""
+    """Of the sweep; by default `guidances_about` the original's. Empty: no sweep."""
     scales: list[float] = field(default_factory=lambda: [0.5, 1.0, 1.5])
     """Of the adapter, in the sweep. Empty: no sweep."""
     sweep_prompts: int = 24
@@ -99,6 +100,10 @@ class ArmImages:
     """By arm, for each prompt in turn, its images in the order of their seeds."""
     left_out: int
     """Prompts of which an image is missing or hidden."""
+    reasons: dict[str, Reasons]
+    """By arm, why its images can't be shown."""
+    faulty: Arms
+    """Share of each prompt's images that can't be shown, of all prompts asked for; (prompts,) by arm."""
 
     @property
     def ids(self) -> list[int]:
@@ -145,7 +150,7 @@ def _record(
     described: FeatureReport,
     cells: Sequence[Cell],
 ) -> dict[str, Any]:
-    evidence = _evidence(plan.version, scores, described)
+    evidence = _evidence(plan.version, shown, scores, described)
     found = findings(evidence)
     return {
         "version": str(plan.version),
@@ -154,6 +159,7 @@ def _record(
         "arms": {arm: generator.name for arm, generator in plan.arms.items()},
         "prompts": len(shown.prompts),
         "left_out": shown.left_out,
+        "left_out_images": shown.reasons,
         "per_prompt": plan.config.per_prompt,
         "scores": [_score_record(scorer, arms) for scorer, arms in scores.items()],
         "sets": described.to_record(),
@@ -162,6 +168,14 @@ def _record(
         "examples": _examples(shown),
         "verdict": verdict(evidence, len([finding for finding in found if not finding.is_hint])),
     }
+
+
+def guidances_about(own: float) -> list[float]:
+    """The guidances of a sweep by default: those whose part above 1 is a quarter, half, once and one and a half times
+    that of a generator's own. What lies above 1 is what a negative prompt steers by, and a mark often does best at
+    little of it.
+    """
+    return [guidance for part in (0.25, 0.5, 1, 1.5) if (guidance := round(1 + (own - 1) * part, 2)) > 1]
 
 
 def verdict(evidence: Evidence, warnings: int) -> str:
@@ -227,24 +241,26 @@ def _generated(plan: _Plan, reporter: Reporter) -> ArmImages:
         arm: [images_by_seed(generator, plan.prompts, index) for index in range(per_prompt)]
         for arm, generator in plan.arms.items()
     }
-    whole = [
-        prompt
-        for prompt in plan.prompts
-        if all(
-            (image := by_prompt.get(prompt.pk)) is not None and not image.is_hidden
-            for of_arm in there.values()
-            for by_prompt in of_arm
-        )
-    ]
+    wished = {
+        arm: [[by_prompt.get(prompt.pk) for by_prompt in of_arm] for prompt in plan.prompts]
+        for arm, of_arm in there.items()
+    }
+    reasons = reasons_by_arm({arm: [image for row in rows for image in row] for arm, rows in wished.items()})
+    shares = {
+        arm: np.array([[bool(fault_of(image)) for image in row] for row in rows]).mean(axis=1)
+        for arm, rows in wished.items()
+    }
+    worst = np.max(list(shares.values()), axis=0)
+    whole = [prompt for prompt, share in zip(plan.prompts, worst, strict=True) if share == 0]
     if len(whole) < 2:
         raise UnableToProve(
             f"Of {len(plan.prompts)} prompts {len(whole)} have an image in every arm that isn't blank or hidden; "
-            "look at the images of the four generators first."
+            f"look at the images of the four generators first: {reasons}."
         )
     images = {
         arm: [[by_prompt[prompt.pk] for by_prompt in of_arm] for prompt in whole] for arm, of_arm in there.items()
     }
-    return ArmImages(whole, images, len(plan.prompts) - len(whole))
+    return ArmImages(whole, images, len(plan.prompts) - len(whole), reasons, Arms(**shares))
 
 
 def _scored(scorer: ModelVersion, shown: ArmImages, reporter: Reporter) -> Arms:
@@ -269,8 +285,7 @@ def _swept(
     original = plan.arms["original"]
     guidances = config.guidances
     if guidances is None:
-        own = Recipe.of(original).guidance
-        guidances = [guidance for guidance in (own / 2, own, 1.5 * own) if guidance > 1]
+        guidances = guidances_about(Recipe.of(original).guidance)
     if not guidances or not config.scales:
         return []
     prompts = shown.prompts[: config.sweep_prompts]
@@ -286,7 +301,9 @@ def _swept(
     )
 
 
-def _evidence(version: ModelVersion, scores: Mapping[ModelVersion, Arms], described: FeatureReport) -> Evidence:
+def _evidence(
+    version: ModelVersion, shown: ArmImages, scores: Mapping[ModelVersion, Arms], described: FeatureReport
+) -> Evidence:
     by_family = {scorer.family: arms for scorer, arms in scores.items()}
     gain, on_preferred = mark_gains_of(version)
     return Evidence(
@@ -295,6 +312,7 @@ def _evidence(version: ModelVersion, scores: Mapping[ModelVersion, Arms], descri
         aesthetic=by_family.get(ModelVersion.Family.AESTHETIC),
         diversity=described.diversity,
         copies=described.copies,
+        faulty=shown.faulty,
         mark_gain=gain,
         mark_gain_on_preferred=on_preferred,
     )

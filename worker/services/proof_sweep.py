@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import PIL.Image
 
 from annotations.models import Generator, Image
 from scoring import checkpoints
@@ -21,7 +20,12 @@ from worker.services.versions import scorer_for
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
+    from worker.generation.pipeline import Drawn
+
 KEPT = "sweep.json"
+
+_Scores = dict[str, list[float | None]]
+"""By scorer, the score of each prompt's picture."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,13 @@ class Cell:
     scale: float
     """Of the adapter: 1 as trained."""
     differences: dict[str, Estimate]
-    """By scorer: score of this setting, with the mark as negative prompt, less the original's."""
+    """By scorer: score of this setting, with the mark as negative prompt, less the original's; of the prompts whose
+    picture is not blank, broken or blocked.
+    """
     wins: dict[str, Estimate]
+    """By scorer, of the same prompts."""
+    left_out: int
+    """Prompts whose picture is."""
 
     def to_record(self) -> dict[str, Any]:
         """The cell as plain values for JSON."""
@@ -42,6 +51,7 @@ class Cell:
             "scale": self.scale,
             "differences": {name: estimate.to_record() for name, estimate in self.differences.items()},
             "wins": {name: estimate.to_record() for name, estimate in self.wins.items()},
+            "left_out": self.left_out,
         }
 
 
@@ -82,9 +92,8 @@ def sweep(
         name = f"{guidance:g} {scale:g}"
         if name not in done:
             pipeline = pipeline or load_generator(Recipe.of(original))
-            pictures = _drawn(pipeline, version, original, prompts, guidance, scale)
-            pairs = list(zip(pictures, prompts, strict=True))
-            done[name] = {str(scorer): list(map(float, scorer_for(scorer).score_pairs(pairs))) for scorer in scorers}
+            drawn = _drawn(pipeline, version, original, prompts, guidance, scale)
+            done[name] = {str(scorer): _scored(scorer, drawn, prompts) for scorer in scorers}
             _keep(workdir / KEPT, done)
         reporter.step(number, len(grid))
         if reporter.should_stop():
@@ -99,22 +108,29 @@ def _drawn(
     prompts: Sequence[str],
     guidance: float,
     scale: float,
-) -> list[PIL.Image.Image]:
-    from worker.generation.pipeline import generate, seed_for  # slow import
+) -> "list[Drawn]":
+    from worker.generation.pipeline import draw, seed_for, with_adapter  # slow import
 
     recipe = Recipe.of(original)
-    return generate(
-        pipeline,
-        prompts,
-        [seed_for(prompt, 0) for prompt in prompts],
-        steps=recipe.steps,
-        guidance=guidance,
-        negative_prompt=version.manifest["mark"],
-        width=recipe.width,
-        height=recipe.height,
-        adapter_folder=adapter_folder(str(version)),
-        adapter_scale=scale,
-    )
+    with with_adapter(pipeline, adapter_folder(str(version)), scale):
+        batches = draw(
+            pipeline,
+            prompts,
+            [seed_for(prompt, 0) for prompt in prompts],
+            steps=recipe.steps,
+            guidance=guidance,
+            negative_prompt=version.manifest["mark"],
+            width=recipe.width,
+            height=recipe.height,
+        )
+        return [drawn for batch in batches for drawn in batch]
+
+
+def _scored(scorer: ModelVersion, drawn: "Sequence[Drawn]", prompts: Sequence[str]) -> list[float | None]:
+    """The score of each prompt's picture; None of a faulty one, which a score would judge for what it isn't."""
+    sound = [(each.picture, prompt) for each, prompt in zip(drawn, prompts, strict=True) if each.fault is None]
+    scores = iter(scorer_for(scorer).score_pairs(sound) if sound else ())
+    return [float(next(scores)) if each.fault is None else None for each in drawn]
 
 
 def _scores_of(scorer: ModelVersion, images: Sequence[Image]) -> np.ndarray:
@@ -122,8 +138,10 @@ def _scores_of(scorer: ModelVersion, images: Sequence[Image]) -> np.ndarray:
     return np.array([values[image.pk] for image in images])
 
 
-def _cell(guidance: float, scale: float, scores: dict[str, list[float]], base: dict[ModelVersion, np.ndarray]) -> Cell:
-    arms = {str(scorer): Arms(before, np.array(scores[str(scorer)])) for scorer, before in base.items()}
+def _cell(guidance: float, scale: float, scores: _Scores, base: dict[ModelVersion, np.ndarray]) -> Cell:
+    after = {scorer: np.array(scores[str(scorer)], dtype=np.float64) for scorer in base}  # None becomes NaN
+    sound = {scorer: np.isfinite(values) for scorer, values in after.items()}
+    arms = {str(scorer): Arms(before[sound[scorer]], after[scorer][sound[scorer]]) for scorer, before in base.items()}
     differences = {name: difference(pair) for name, pair in arms.items()}
     wins = {name: win_rate(pair) for name, pair in arms.items()}
     return Cell(
@@ -131,15 +149,16 @@ def _cell(guidance: float, scale: float, scores: dict[str, list[float]], base: d
         scale,
         {name: estimate for name, estimate in differences.items() if estimate},
         {name: estimate for name, estimate in wins.items() if estimate},
+        left_out=max((int((~there).sum()) for there in sound.values()), default=0),
     )
 
 
-def _keep(path: Path, done: dict[str, dict[str, list[float]]]) -> None:
+def _keep(path: Path, done: dict[str, _Scores]) -> None:
     unfinished = path.with_suffix(".part")
     checkpoints.write_json(unfinished, done)
     unfinished.replace(path)
 
 
-def _read(path: Path) -> dict[str, dict[str, list[float]]]:
-    kept: dict[str, dict[str, list[float]]] = json.loads(path.read_text()) if path.is_file() else {}
+def _read(path: Path) -> dict[str, _Scores]:
+    kept: dict[str, _Scores] = json.loads(path.read_text()) if path.is_file() else {}
     return kept

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -13,11 +14,13 @@ from annotations.models import Campaign, Generator, Image, Prompt, Split, Task
 from annotations.services.campaigns import start_campaign
 from annotations.services.gold import UnableToMakeGold, make_gold
 from annotations.services.tasks import CandidateSet, create_tasks
+from scoring.reward_hacking import Arms, Evidence, Finding, findings
 from worker.models import ModelVersion, Run, Study
 from worker.queries import version_by_name
 from worker.services.adapters import adapted_generator
 from worker.services.execution import Reporter
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed
+from worker.services.left_out import ALIKE, Reasons, fault_of, reasons_by_arm
 from worker.services.run_configs import read_config
 from worker.services.scoring import images_of, score_images, versions_in_use
 
@@ -97,11 +100,38 @@ def create_study(
             created_by=by,
         )
         create_tasks(campaign=campaign, sets=sets)
-        _mix_in_gold(campaign, len(sets))
+        _mix_in_gold(campaign, len(sets), reporter)
         study = Study.objects.create(campaign=campaign, version=version, original=original, adapted=adapted)
         start_campaign(campaign=campaign, by=by)
     campaign.refresh_from_db()
     return study
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The pairs that a study could not show."""
+
+    reasons: dict[str, Reasons]
+    """Of `original` and `adapted`: why its images can't be shown; of `both`: the pairs of equal images."""
+    findings: list[Finding]
+    """A warning where an adapter loses clearly more images than the original."""
+
+    def to_record(self) -> dict[str, Any]:
+        """What was left out as plain values for JSON."""
+        return {"left_out": self.reasons, "findings": [finding.to_record() for finding in self.findings]}
+
+
+def left_out_of(study: Study, prompts: Sequence[Prompt]) -> LeftOut:
+    """Which images of the prompts that a study was made of it does not show, and why."""
+    there = {"original": _images(study.original, prompts), "adapted": _images(study.adapted, prompts)}
+    images = {arm: [of_arm.get(prompt.pk) for prompt in prompts] for arm, of_arm in there.items()}
+    reasons = reasons_by_arm(images)
+    pairs = [pair for pair in zip(*images.values(), strict=True) if not any(map(fault_of, pair))]
+    if alike := sum(one.sha256 == other.sha256 for one, other in pairs if one and other):
+        reasons["both"] = {ALIKE: alike}
+    original, adapted = (np.array([bool(fault_of(image)) for image in of_arm], float) for of_arm in images.values())
+    found = findings(Evidence(faulty=Arms(original, adapted))) if study.version else []
+    return LeftOut(reasons, found)
 
 
 def has_recipe(generator: Generator) -> bool:
@@ -184,7 +214,8 @@ def perform_study(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any
     """Do the work of a study run; its config is a `StudyConfig`. The images are scored by the scorers in use.
 
     Returns:
-        `campaign`, its slug; `original`; `adapted`; `version`; `pairs`; `votes`, as many as are wanted in all.
+        `campaign`, its slug; `original`; `adapted`; `version`; `pairs`; `votes`, as many as are wanted in all;
+        `left_out` and `findings`, see `LeftOut`.
 
     Raises:
         UnableToCreateStudy, UnableToGenerate: with what to do.
@@ -206,6 +237,8 @@ def perform_study(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any
         "version": str(study.version or ""),
         "pairs": tasks,
         "votes": tasks * study.campaign.votes_per_task,
+        "left_out": run.metrics.get("left_out", {}),
+        "findings": run.metrics.get("findings", []),
     }
 
 
@@ -218,14 +251,14 @@ def _study_of(config: StudyConfig, run: Run, reporter: Reporter) -> Study:
     source = Campaign.objects.filter(slug=config.prompts_of).first()
     if config.prompts_of and source is None:
         raise UnableToCreateStudy(f"There is no campaign {config.prompts_of!r}.")
-    prompts = prompts_for_study(original=original, adapted=adapted, campaign=source)
+    prompts = list(prompts_for_study(original=original, adapted=adapted, campaign=source)[: config.prompts])
     if any(each.is_synthetic for each in (original, adapted, version) if each) and not run.is_synthetic:
         reporter.record(is_synthetic=True)
-    return create_study(
+    study = create_study(
         original=original,
         adapted=adapted,
         version=version,
-        prompts=list(prompts[: config.prompts]),
+        prompts=prompts,
         slug=config.slug,
         name=config.name,
         votes_per_task=config.votes_per_task,
@@ -235,6 +268,12 @@ def _study_of(config: StudyConfig, run: Run, reporter: Reporter) -> Study:
         by=run.requested_by,
         reporter=reporter,
     )
+    left_out = left_out_of(study, prompts)
+    if left_out.reasons:
+        reporter.say(f"Not shown to people: {left_out.reasons}.")
+    # At once, because an attempt that takes over would look at other prompts.
+    reporter.record(metrics=left_out.to_record())
+    return study
 
 
 def _generator(name: str) -> Generator:
@@ -293,12 +332,14 @@ def _can_be_compared(images: Sequence[Image]) -> bool:
     return len(images) == 2 and not any(image.is_hidden for image in images) and images[0].sha256 != images[1].sha256
 
 
-def _mix_in_gold(campaign: Campaign, pairs: int) -> None:
-    """Tasks with an obvious answer, of other pairs each; a campaign in which none can be made goes without."""
+def _mix_in_gold(campaign: Campaign, pairs: int, reporter: Reporter | None) -> None:
+    """Tasks with an obvious answer, of other pairs each; where none can be made, the run says so."""
     if not campaign.gold_share:
         return
     try:
         make_gold(campaign=campaign, count=min(MOST_GOLD, pairs))
-    except UnableToMakeGold:
+    except UnableToMakeGold as error:
+        if reporter:
+            reporter.say(f"Nobody's attention is checked in this study: no tasks with an obvious answer. {error}")
         campaign.gold_share = 0
         campaign.save(update_fields=["gold_share"])

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from annotations.models import Generator
 from worker.forms.studies import EFFECT, StudyForm
 from worker.models import ModelVersion, Run
 from worker.services.runs import open_run
@@ -44,9 +45,11 @@ def new_study(request: HttpRequest) -> HttpResponse:
 @staff_only
 @may_open
 def prove(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    """Have an adapter measured in four arms, with the settings of the shop."""
+    """Have an adapter measured in four arms, with the settings of the shop; FID and KID to the generator named."""
     version = get_object_or_404(ModelVersion, public_id=public_id, family=ModelVersion.Family.ADAPTER)
     config = {"version": str(version)}
+    if reference := request.POST.get("reference"):
+        config["reference"] = get_object_or_404(Generator, name=reference).name
     return go_to_opened(request, lambda: open_run(kind=Run.Kind.PROOF, preset="", config=config, by=person_of(request)))
 
 

@@ -21,6 +21,7 @@ def adapter_context(version: ModelVersion) -> dict[str, Any]:
     return {
         "original": original,
         "proof_run": proof,
+        "references": queries.generators_with_images(),
         "proof": proof_tables(proof.metrics) if proof else None,
         "studies": version.studies.select_related("campaign", "original").order_by("-pk"),
         "plan": plan,

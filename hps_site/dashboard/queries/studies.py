@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from django.utils.translation import gettext as _
 
 from annotations.models import Campaign, Image, Prompt, Split, Task
 from annotations.queries.demographic_shares import Credit, GroupShare, shares_by_group
@@ -14,8 +15,9 @@ from scoring.head_to_head import Majorities
 from scoring.metrics import Estimate, Verdict
 from scoring.preferences import Choice
 from scoring.reward_hacking import Arms, Evidence, Finding, findings
-from worker.models import ModelVersion, Study
-from worker.queries import latest_proof, mark_gains_of
+from worker.models import ModelVersion, Run, Study
+from worker.proof_tables import left_out_lines
+from worker.queries import latest_proof, mark_gains_of, run_of_study
 
 EXAMPLES = 6
 
@@ -83,7 +85,9 @@ class StudyReport:
     scorer_agreements: list[ScorerAgreement]
     """Of the scorers in use with people, on those of the same pairs that they have scored."""
     findings: list[Finding]
-    """Warnings, then hints, from these pairs and from the adapter's latest automatic proof."""
+    """Warnings, then hints, from these pairs, those that could not be shown, and the adapter's latest proof."""
+    left_out: tuple[str, ...]
+    """For each arm, how many of its images could not be shown and why."""
     examples: list[Example]
     """Drawn at random, not picked: the first by the tasks' random ids."""
 
@@ -99,7 +103,7 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
     Returns:
         Shares with intervals resampled by prompt; the verdict is on the share of votes. At most nine SQL statements.
     """
-    study = Study.objects.filter(campaign=campaign).select_related("original", "adapted", "version").first()
+    study = Study.objects.filter(campaign=campaign).select_related("campaign", "original", "adapted", "version").first()
     if study is None:
         return None
     adapted = study.adapted.name
@@ -110,7 +114,9 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
     human = head_to_head.human_agreement(judged, seed=seed)
     agreements = [_agreement(version, judged, scores.get(version.pk, {}), seed) for version in versions]
     agreements = [one for one in agreements if one.agreement.n]
-    tags, left_out = _by_tag(judged, adapted, seed)
+    tags, tags_left_out = _by_tag(judged, adapted, seed)
+    made_by = run_of_study(study)
+    found = findings(_evidence(study, judged, scores, agreements, share, human), seed=seed)
     return StudyReport(
         study=study,
         share=share,
@@ -121,14 +127,13 @@ def study_report(campaign: Campaign, choices: Sequence[Choice], *, seed: int = 0
         votes=len(judged),
         prompts=len({choice.prompt for choice in judged}),
         tags=tags,
-        tags_left_out=left_out,
+        tags_left_out=tags_left_out,
         groups=_by_group(campaign, judged, adapted),
         is_closed=campaign.state == Campaign.State.CLOSED,
         human_agreement=human,
         scorer_agreements=agreements,
-        findings=_with_those_of_the_proof(
-            study, findings(_evidence(study, judged, scores, agreements, share, human), seed=seed)
-        ),
+        findings=_with_those_of(found, made_by, latest_proof(study.version) if study.version else None),
+        left_out=_left_out(study, made_by),
         examples=_examples(study, choices),
     )
 
@@ -198,14 +203,20 @@ def _evidence(
     )
 
 
-def _with_those_of_the_proof(study: Study, found: list[Finding]) -> list[Finding]:
-    """What the adapter's latest proof has found too, where four arms and the training's images were looked at."""
-    proof = latest_proof(study.version) if study.version else None
-    if proof is None:
-        return found
-    named = {finding.name for finding in found}
-    more = [Finding(**record) for record in proof.metrics["findings"] if record["name"] not in named]
-    return sorted([*found, *more], key=lambda finding: finding.is_hint)
+def _with_those_of(found: list[Finding], *runs: Run | None) -> list[Finding]:
+    """What runs have found too: the one that made the study, and the adapter's latest proof, which looked at four arms
+    and the training's images.
+    """
+    by_name = {finding.name: finding for finding in found}
+    for run in runs:
+        for record in run.metrics.get("findings", []) if run else []:
+            by_name.setdefault(record["name"], Finding(**record))
+    return sorted(by_name.values(), key=lambda finding: finding.is_hint)
+
+
+def _left_out(study: Study, made_by: Run | None) -> tuple[str, ...]:
+    names = {"original": study.original, "adapted": study.adapted, "both": _("Pairs")}
+    return left_out_lines(made_by.metrics.get("left_out", {}), names) if made_by else ()
 
 
 def _arms(judged: Sequence[Choice], adapted: str, scores: Mapping[str, float]) -> Arms:

@@ -137,6 +137,37 @@ def test_study_report_names_what_the_proof_of_the_adapter_has_found():
     assert [finding.to_record() for finding in report_of(campaign).findings] == found
 
 
+def test_study_report_names_the_images_that_were_not_shown(client):
+    campaign = study_world(adapted_wins=3, original_wins=3, ties=0)
+    finding = {"name": "images lost", "text": "Faulty images.", "is_hint": False}
+    left_out = {"adapted": {"blank": 4, "broken": 1}, "both": {"alike": 2}}
+    metrics = {"campaign": "study", "left_out": left_out, "findings": [finding]}
+    Run.objects.create(kind="study", state="succeeded", metrics=metrics, finished_at=timezone.now())
+
+    report = report_of(campaign)
+
+    assert report.left_out == ("adapted: 4 blank, 1 broken", "Pairs: 2 with equal images")
+    assert [one.to_record() for one in report.findings] == [finding]
+    client.force_login(make_user("boss", is_staff=True))
+    page = client.get(reverse("dashboard:campaign", args=["study"])).content.decode()
+    assert "Not shown to people: adapted: 4 blank, 1 broken; Pairs: 2 with equal images." in page
+
+
+def test_a_study_page_says_that_nobody_was_checked_and_what_counts_as_neither(client):
+    campaign = study_world(adapted_wins=1, original_wins=1, ties=1)
+    client.force_login(make_user("boss", is_staff=True))
+    words = "There are no tasks with an obvious answer between the pairs"
+
+    def page() -> str:
+        return client.get(reverse("dashboard:campaign", args=["study"])).content.decode()
+
+    Campaign.objects.update(gold_share=0.1)
+    assert words not in page()
+    Campaign.objects.filter(pk=campaign.pk).update(gold_share=0)
+    assert words in page()
+    assert "split evenly, or with so many ties that no side has more than half" in page()
+
+
 def test_study_report_tells_large_groups_when_the_campaign_is_closed(client):
     campaign = study_world(adapted_wins=0, original_wins=0, ties=0)
     people = make_annotators(24)
@@ -163,7 +194,7 @@ def test_study_report_asks_the_database_a_few_times_whatever_the_size(django_ass
     campaign = study_world(adapted_wins=5, original_wins=4, ties=3)
     choices = read_choices([campaign])
 
-    with django_assert_num_queries(6):  # study, versions, tags, proof, tasks, their images
+    with django_assert_num_queries(7):  # study, versions, tags, its run, proof, tasks, their images
         study_report(campaign, choices)
 
 
