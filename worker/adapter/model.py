@@ -132,7 +132,7 @@ def optimizer_class(config: AdapterConfig) -> type[torch.optim.Optimizer]:
 def make_optimizer(model: AdaptedModel, config: AdapterConfig) -> torch.optim.Optimizer:
     """The optimizer of everything that is trained."""
     wanted = optimizer_class(config)
-    is_fused = {"fused": True} if wanted is torch.optim.AdamW else {}
+    is_fused: dict[str, Any] = {"fused": True} if wanted is torch.optim.AdamW else {}
     return wanted(  # type: ignore[call-arg]
         model.trained(),
         lr=config.learning_rate,
