@@ -184,7 +184,12 @@ def _interval(estimate: Mapping[str, Any]) -> str:
 
 def _use_adapter(manifest: Mapping[str, Any]) -> list[str]:
     base, mark = manifest.get("base", {}).get("name"), manifest.get("mark", "")
-    settings = f"negative_prompt={json.dumps(mark)}, num_inference_steps=50, guidance_scale=7.5, generator=noise"
+    drawn = {"negative_prompt": mark, "steps": 50, "guidance": 7.5, **manifest.get("drawn", {})}
+    settings = (
+        f"negative_prompt={json.dumps(drawn['negative_prompt'])}, num_inference_steps={drawn['steps']},"
+        f" guidance_scale={drawn['guidance']}, generator=noise"
+    )
+    settings += "".join(f", {side}={drawn[side]}" for side in ("width", "height") if drawn.get(side))
     lines = [
         f"FOLDER is the one of this file, BASE that of {base}, from which the adapter was trained.",
         "",
@@ -202,6 +207,8 @@ def _use_adapter(manifest: Mapping[str, Any]) -> list[str]:
         'image.save("horse.png")',
         "```",
     ]
+    if scheduler := drawn.get("scheduler"):
+        lines += ["", f"This site's generator samples by `{scheduler}`, plain diffusers by the model's own scheduler."]
     if kohya := manifest.get("kohya"):
         place = f"`{kohya['file']}`: put it under `models/Lora` or `models/loras`"
         lines += ["", f"AUTOMATIC1111, ComfyUI and others read {place}, and `{mark}` into the negative prompt."]

@@ -106,6 +106,21 @@ def test_a_card_of_an_adapter_tells_its_mark_its_images_and_how_to_use_both_file
     assert '"was_learnt": true' in card
 
 
+def test_a_card_of_an_adapter_draws_as_its_generator_does():
+    drawn = {
+        "negative_prompt": "Weird image. blurry", "steps": 25, "guidance": 1.2, "width": 768, "height": None,
+        "scheduler": "ddim",
+    }  # fmt: skip
+
+    card = model_card("adapter-1", ADAPTER | {"drawn": drawn}, metrics={})
+
+    assert (
+        'image = pipe(prompt, negative_prompt="Weird image. blurry", num_inference_steps=25, guidance_scale=1.2,'
+        " generator=noise, width=768).images[0]"
+    ) in card
+    assert "This site's generator samples by `ddim`" in card
+
+
 def test_the_script_in_the_card_of_an_adapter_is_a_program_of_ten_lines():
     script = model_card("adapter-1", ADAPTER, metrics={}).split("```python\n")[1].split("```")[0]
 

@@ -2,7 +2,7 @@
 
     accelerate launch --num_processes 8 -m worker.adapter --data labelled --base stable-diffusion-v1-4 --out adapter
 
-The same command again goes on where it was stopped. The result is in OUT/model.
+The same command again goes on where it was stopped. The result is in OUT/model; `import_adapter` brings it to a site.
 """
 
 import argparse
@@ -12,10 +12,10 @@ import sys
 import threading
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from scoring import distributed
+from scoring.distributed import UnableToJoin
 from worker.adapter import released
 from worker.adapter.config import PRESETS, AdapterConfig
 from worker.adapter.data import make_examples
@@ -34,7 +34,7 @@ def main() -> int:
         result = train(
             config,
             make_examples(labelled, others, config),
-            lambda key: Image.open(wanted.data / key),
+            lambda key: released.open_picture(wanted.data, key),
             wanted.base,
             wanted.out,
             _Progress(),
@@ -43,7 +43,7 @@ def main() -> int:
             is_synthetic=wanted.synthetic,
             processes=processes,
         )
-    except (ValueError, TrainingCancelled) as error:
+    except (OSError, ValueError, UnableToJoin, TrainingCancelled) as error:
         print(error, file=sys.stderr)
         return 1
     if processes.is_first:

@@ -182,8 +182,9 @@ class AdapterConfig:
         unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
         if unknown:
             raise AdapterConfigRejected(f"There is no setting {unknown[0]!r}; there are: {', '.join(RULES)}.")
-        merged = PRESETS[preset].to_json() | settings
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in merged.items()})
+        merged: dict[str, Any] = PRESETS[preset].to_json() | settings
+        merged |= {name: tuple(value) for name, value in merged.items() if isinstance(value, list)}
+        return cls(**merged)
 
 
 def negative_with(mark: str, negative_prompt: str) -> str:

@@ -149,7 +149,7 @@ def train(
         OptimizerMissing: the optimizer needs a package that is not installed.
     """
     optimizer_class(config)  # a missing package is told before hours of encoding
-    base = _base_record(base_folder)
+    base = base_record(base_folder)
     identity = {
         "config": config.to_json(),
         "data_sha256": examples.sha256,
@@ -334,7 +334,7 @@ def _finished(folder: Path, identity: dict[str, Any]) -> TrainingResult | None:
     return TrainingResult(folder, manifest, manifest["metrics"])
 
 
-def _base_record(base_folder: Path) -> dict[str, Any]:
+def base_record(base_folder: Path) -> dict[str, Any]:
     """Name, hash of the UNet's weights, and whether it is synthetic; a foreign folder without manifest is not."""
     path = base_folder / checkpoints.MANIFEST
     manifest = checkpoints.read_json(path) if path.is_file() else {}

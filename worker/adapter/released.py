@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from worker.adapter.labelling import Label, LabelledImage
 
 LABELLED, REGULARISATION = "annotation.jsonl", "regularization_images.jsonl"
@@ -44,6 +46,25 @@ def read(folder: Path) -> tuple[list[LabelledImage], list[tuple[str, str]]]:
     return labelled, others
 
 
+def open_picture(folder: Path, name: str) -> Image.Image:
+    """The image of a key, decoded.
+
+    Raises:
+        ReleasedDataRejected: the file is gone, or broken.
+    """
+    try:
+        with Image.open(folder / name) as image:
+            image.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ReleasedDataRejected(f"{name}: can't be read as a picture ({error}).") from error
+    return image
+
+
+def is_inside(folder: Path, name: str) -> bool:
+    """Whether a path, taken from the folder, stays in it, whatever links there are."""
+    return (folder / name).resolve().is_relative_to(folder.resolve())
+
+
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where each line stands, for people, and what it says."""
     try:
@@ -69,6 +90,8 @@ def _text(where: str, line: dict[str, Any], name: str) -> str:
 
 def _image(folder: Path, where: str, line: dict[str, Any]) -> str:
     name = _text(where, line, "file_name")
+    if "\0" in name or not is_inside(folder, name):
+        raise ReleasedDataRejected(f"{where}: file_name leads out of the folder: {name!r}.")
     if not (folder / name).is_file():
         raise ReleasedDataRejected(f"{where}: there is no image {name!r} in {folder}.")
     return name

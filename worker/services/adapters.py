@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -41,7 +42,7 @@ def adapted_generator(*, version: ModelVersion, original: Generator) -> Generato
     return _made(
         f"{original.name} + {version}",
         f"{original.name} with {version}, and its mark as negative prompt.",
-        replace(recipe, adapter=str(version), negative_prompt=_marked(recipe, version)),
+        replace(recipe, adapter=str(version), negative_prompt=_marked(recipe, version.manifest["mark"])),
         is_synthetic=original.is_synthetic or version.is_synthetic,
     )
 
@@ -60,7 +61,7 @@ def arms_of(*, version: ModelVersion, original: Generator) -> dict[Arm, Generato
         "original_marked": _made(
             f"{original.name}, not {mark.strip()}",
             f"{original.name} with {mark.strip()!r} as negative prompt.",
-            replace(recipe, negative_prompt=_marked(recipe, version)),
+            replace(recipe, negative_prompt=_marked(recipe, mark)),
             is_synthetic=original.is_synthetic,
         ),
         "adapted": _made(
@@ -89,11 +90,17 @@ def put_into_use(*, version: ModelVersion, by: User | None = None, reason: str =
     return promoted
 
 
-def _marked(recipe: Recipe, version: ModelVersion) -> str:
+def drawn_with(recipe: Recipe, mark: str) -> dict[str, Any]:
+    """How a generator draws with an adapter of its model, for the adapter's manifest: `Recipe`, the mark in it."""
+    drawn = replace(recipe, negative_prompt=_marked(recipe, mark)).to_json()
+    return {name: value for name, value in drawn.items() if not name.startswith("adapter")}
+
+
+def _marked(recipe: Recipe, mark: str) -> str:
     """The mark beside what the original's images shall not be anyway, so that the mark alone tells the arms apart."""
     from worker.adapter.config import negative_with  # as its other modules: only where it is used
 
-    return negative_with(version.manifest["mark"], recipe.negative_prompt)
+    return negative_with(mark, recipe.negative_prompt)
 
 
 def _made(name: str, description: str, recipe: Recipe, *, is_synthetic: bool) -> Generator:

@@ -12,6 +12,7 @@ from django.conf import settings
 from annotations.models import Campaign, Generator, Image, Prompt, Split
 from scoring import checkpoints
 from worker.models import Labelling, ModelVersion, Run
+from worker.services.adapters import drawn_with
 from worker.services.execution import Reporter, RunStopped
 from worker.services.generation import Recipe, UnableToGenerate, pipeline_folder
 from worker.services.label_review import UnknownLabelling, counted, figures_of, labelling_named, left_of
@@ -102,7 +103,11 @@ def perform_adapter(run: Run, reporter: Reporter, workdir: Path) -> dict[str, An
     examples = _examples(plan, labelling)
     reporter.say(_told(labels, examples))
     result = _train(plan, examples, reporter, workdir)
-    manifest = {**result.manifest, "labelling": {"id": labels["labelling"], "sha256": labels["sha256"]}}
+    manifest = {
+        **result.manifest,
+        "labelling": {"id": labels["labelling"], "sha256": labels["sha256"]},
+        "drawn": drawn_with(Recipe.of(plan.generator), result.manifest["mark"]),
+    }
     metrics = {"generator": plan.generator.name, "labels": labels, **result.metrics}
     metrics["verdict"] = verdict(metrics)
     # The fence in the name keeps a worker that was taken for lost away from the artefact of its successor.
@@ -172,13 +177,18 @@ def _plan(run: Run) -> _Plan:
             f"The {labels} came from a file that names no generator: say whose model is adapted, by `generator`."
         )
     generator = generator_named(name)
-    _check_trainable(generator)
+    check_trainable(generator)
     regularisation = meant.regularisation or labels.settings["sources"]
     return _Plan(generator, labels, [generator_named(name) for name in regularisation], config)
 
 
-def _check_trainable(generator: Generator) -> None:
-    """Refuse a generator that draws with an adapter: the training would begin from the model below it."""
+def check_trainable(generator: Generator) -> None:
+    """Refuse a generator that draws with an adapter: the training would begin from the model below it.
+
+    Raises:
+        UnableToTrainAdapter: with those that draw without.
+        UnableToGenerate: it has no recipe.
+    """
     recipe = Recipe.of(generator)
     if recipe.adapter:
         plain = trainable_generators().filter(settings__pipeline=recipe.pipeline).order_by("name")

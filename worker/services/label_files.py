@@ -229,10 +229,12 @@ def _checked(line: str, folder: Path) -> Annotation | Captioned:
 
 def _file_in(folder: Path, record: dict[str, Any]) -> str:
     """The name of a picture that is there and inside the folder."""
+    from worker.adapter.released import is_inside  # as its other modules: only where it is used
+
     name = value_of(record, "file_name")
     if not isinstance(name, str) or not name or "\0" in name:
         raise BadRecord(f"file_name is no file's name but {shown(name)}")
-    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+    if not is_inside(folder, name):
         raise BadRecord(f"file_name leads out of the folder: {shown(name)}")
     try:
         read_image(folder / name)

@@ -56,7 +56,7 @@ def register_version(
     Raises:
         VersionRejected: the folder holds no whole artefact.
     """
-    sha256 = _verified(folder)
+    sha256 = verified(folder)
     with transaction.atomic():
         _take_turns(family)
         if run is not None and (known := ModelVersion.objects.filter(run=run).first()):
@@ -117,7 +117,7 @@ def register_base_models(*, folders: Iterable[Path] | None = None) -> list[Model
     for folder in folders if folders is not None else _base_clips():
         with transaction.atomic():
             _take_turns(ModelVersion.Family.CLIP)
-            sha256 = _verified(folder)
+            sha256 = verified(folder)
             version = ModelVersion.objects.filter(family=ModelVersion.Family.CLIP, sha256=sha256).first()
             if version is None:
                 manifest = checkpoints.read_manifest(folder)
@@ -144,7 +144,7 @@ def promote_version(*, version: ModelVersion, by: User | None = None, reason: st
         VersionRejected: the artefact was changed or cut off since it was registered.
     """
     folder = folder_of(version)
-    if folder.is_dir() and _verified(folder) != version.sha256:
+    if folder.is_dir() and verified(folder) != version.sha256:
         raise VersionRejected(f"{version}: the manifest is not the one that was registered; train it again.")
     with transaction.atomic():
         _take_turns(version.family)
@@ -230,8 +230,12 @@ def _load_scorer(folder: Path, _sha256: str) -> "Scorer":
     return load_scorer(folder, device)
 
 
-def _verified(folder: Path) -> str:
-    """SHA-256 of the manifest of an artefact whose weights are what the manifest says."""
+def verified(folder: Path) -> str:
+    """SHA-256 of the manifest of an artefact whose weights are what the manifest says.
+
+    Raises:
+        VersionRejected: they are not, or the folder holds no artefact.
+    """
     try:
         manifest = checkpoints.read_manifest(folder)
         weights = manifest.get("weights", {})

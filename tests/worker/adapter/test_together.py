@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from scoring import distributed
+from scoring.distributed import Processes, UnableToJoin
 from tests.conftest import ROOT
 from tests.worker.tiny_diffusion import open_image
 from worker.adapter import released
+from worker.adapter.__main__ import main
 from worker.adapter.artefact import WEIGHTS
 from worker.adapter.labelling import Label, LabelledImage
 from worker.adapter.released import ReleasedDataRejected
@@ -105,6 +109,7 @@ def test_read_without_others_gives_none(data):
         ("{", r"annotation.jsonl, line 1: not JSON"),
         ("[]", r"line 1: not a JSON object"),
         ('{"prompt": "x", "type": "positive"}', "file_name must be a text, not None"),
+        ('{"file_name": "../out.png", "prompt": "x", "type": "positive"}', r"leads out of the folder: '../out.png'"),
         ('{"file_name": "no.png", "prompt": "x", "type": "positive"}', "no image 'no.png'"),
         ('{"file_name": "other.png", "type": "positive"}', "prompt must be a text"),
         ('{"file_name": "other.png", "prompt": "x", "type": "good"}', "positive or negative, not 'good'"),
@@ -112,9 +117,31 @@ def test_read_without_others_gives_none(data):
 )
 def test_read_names_the_line_that_is_wrong(data, line, words):
     (data / released.LABELLED).write_text(line)
+    shutil.copy(data / "other.png", data.parent / "out.png")
 
     with pytest.raises(ReleasedDataRejected, match=words):
         released.read(data)
+
+
+def test_a_broken_picture_ends_the_training_in_words(base_folder, data, tmp_path, monkeypatch, capsys):
+    picture = data / "positive" / "1.png"
+    picture.write_bytes(picture.read_bytes()[:60])
+    arguments = ["--data", data, "--base", base_folder, "--out", tmp_path / "out", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["worker.adapter", *map(str, arguments), "--config", json.dumps(SETTINGS)])
+
+    assert main() == 1
+    assert "positive/1.png: can't be read as a picture (" in capsys.readouterr().err
+
+
+def test_processes_that_do_not_find_each_other_say_so(data, tmp_path, monkeypatch, capsys):
+    def alone(_device: str | None) -> Processes:
+        raise UnableToJoin("8 processes were started, and only 1 joined.")
+
+    monkeypatch.setattr(distributed, "join", alone)
+    monkeypatch.setattr(sys, "argv", ["worker.adapter", "--data", str(data), "--base", "base", "--out", str(tmp_path)])
+
+    assert main() == 1
+    assert capsys.readouterr().err == "8 processes were started, and only 1 joined.\n"
 
 
 def test_read_without_the_file_says_which(tmp_path):
