@@ -40,6 +40,8 @@ class Said(NamedTuple):
     shown_ms: int | None
     is_too_fast: bool
     at: datetime
+    is_order_shown: bool = True
+    """Whether the images stood so on a screen; an imported vote has the order of its file."""
 
     @property
     def task(self) -> tuple[str, tuple[str, ...]]:
@@ -127,6 +129,7 @@ def read_said(campaigns: Sequence[Campaign]) -> list[Said]:
             "shown_ms",
             "is_too_fast",
             "created_at",
+            "annotator__source",
         )
     )
     return [
@@ -142,8 +145,9 @@ def read_said(campaigns: Sequence[Campaign]) -> list[Said]:
             shown_ms=shown_ms,
             is_too_fast=is_too_fast,
             at=at,
+            is_order_shown=source != Annotator.Source.IMPORTED,
         )
-        for person, purpose, outcome, prompt, order, image, expected, retired, shown_ms, is_too_fast, at in rows
+        for person, purpose, outcome, prompt, order, image, expected, retired, shown_ms, is_too_fast, at, source in rows
     ]
 
 
@@ -250,7 +254,7 @@ def _figures_of_one(
         ties=share("ties", outcomes.count(Outcome.TIE), len(judged), "judgements"),
         all_bad=share("all bad", outcomes.count(Outcome.ALL_BAD), len(judged), "judgements"),
         skips=share("skips and flags", len(regular) - len(judged), len(regular), "votes"),
-        places=reliability.places(choices),
+        places=reliability.places([_choice(vote) for vote in judged if vote.is_order_shown]),
         gold=share("gold", right, len(gold), "gold tasks"),
         repeats=share("same answer to repeats", *repeats, "repeats"),
         fit=of_crowd,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from annotations.models import Outcome, Task
+from annotations.models import Annotator, Outcome, Task
 from annotations.queries.quality import Said, gold_tally, people_figures, read_said, same_twice
 from annotations.queries.suspicions import Kind, suspicions
 from annotations.services.gold import retire_gold
@@ -231,3 +231,22 @@ def test_gold_tally_counts_judgements_on_gold_in_use():
     cast(right, ben, 0)
 
     assert gold_tally(ada, campaign) == (1, 2)
+
+
+@pytest.mark.django_db
+def test_the_order_of_an_imported_file_is_taken_for_no_ones_leaning_to_a_place():
+    campaign = make_campaign(tasks=0)
+    here, imported = make_annotators(2)
+    Annotator.objects.filter(pk=imported.pk).update(source=Annotator.Source.IMPORTED)
+    for _ in range(40):
+        task = task_of(campaign, ["alder", "birch"])
+        for person in (here, imported):
+            cast(task, person, 0)
+
+    votes = read_said([campaign])
+    figures = people_figures(votes)
+
+    assert figures[str(here.pk)].places is not None
+    assert figures[str(imported.pk)].places is None
+    assert [one for one in named(votes) if one[1] == Kind.PLACE] == [(str(here.pk), Kind.PLACE)]
+    assert (figures[str(imported.pk)].judgements, figures[str(imported.pk)].fit.n) == (40, figures[str(here.pk)].fit.n)
