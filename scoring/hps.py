@@ -423,7 +423,7 @@ def import_pretrained(architecture: str, tag: str, folder: Path) -> dict[str, An
         raise TagRejected(f"open_clip knows no weights {tag!r} of {architecture}; it has {tags}.")
     _check_tag(architecture, tag, known)
     preprocessing = preprocessing_for(architecture)  # before anything is fetched: says what can't be used
-    fields = {key: tuple(known[key]) for key in ("mean", "std") if known.get(key)}
+    fields: dict[str, Any] = {key: tuple(known[key]) for key in ("mean", "std") if known.get(key)}
     return import_clip_file(
         Path(open_clip.download_pretrained(known)),
         folder,
