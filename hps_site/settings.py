@@ -32,6 +32,7 @@ ALLOWED_HOSTS = environment.words(
 )
 DEVICE = environment.text("DEVICE", "auto")
 HUB_DOWNLOADS = environment.truth("HUB_DOWNLOADS")
+INCEPTION_WEIGHTS = environment.text("INCEPTION_WEIGHTS")
 SCORER_MODULES = environment.words("SCORER_MODULES", [])
 METRICS_TOKEN = environment.text("METRICS_TOKEN")
 TRUSTED_PROXIES = environment.whole_number("TRUSTED_PROXIES", 0)

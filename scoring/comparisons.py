@@ -40,6 +40,25 @@ class PairedTest:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ExchangeTest:
+    """A distance of two sets of images, beside those of sets that were mixed at random."""
+
+    name: str
+    """The distance, such as `FID, chosen to rejected on Inception features`."""
+
+    value: float
+
+    p_value: float
+    """How often sets that exchanged their images of a prompt, for half of the prompts, lie at least as far apart."""
+
+    exchanges: int
+
+    def to_record(self) -> dict[str, object]:
+        """The test as plain values for JSON."""
+        return asdict(self)
+
+
 def paired_test(choices: Sequence[Choice], scores: Scores, other: Scores, *, seed: int = 0) -> PairedTest:
     """Test whether two scorers find the chosen image equally often: sign-flip permutation test by prompt.
 

@@ -1,8 +1,9 @@
 """Measures of whole sets of images: Inception score, FID and KID, by torchmetrics, each named by what it stands on.
 
 The measures are distances between distributions of a network's features. With Inception's weights they are the
-published ones; on the image half of a CLIP they are other numbers, useful in the same way, and named so. Both depend on
-the number of images: compare sets of one size alone.
+published ones, but for the Inception score: publications take the mean of ten parts of some 5,000 images, which sets
+that people judged don't have; here it is of all images at once, and named so. On the image half of a CLIP they are
+other numbers, useful in the same way, and named so too. All depend on the number of images: compare sets of one size.
 """
 
 import tempfile
@@ -22,6 +23,7 @@ from torch import nn
 from scoring import checkpoints
 from scoring.backend import pick_device  # before torchmetrics: makes its own import of torchvision possible
 from scoring.checkpoints import CheckpointRejected
+from scoring.comparisons import ExchangeTest
 from scoring.hps import ClipScorer
 from scoring.metrics import CONFIDENCE, Estimate, UnableToMeasure
 
@@ -172,7 +174,7 @@ def kid(one: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]], *, see
 def inception_score(logits: NDArray[np.floating[Any]]) -> float:
     """exp(mean KL(p(class | image) || p(class))) of logits, (n, classes): 1 at the least, the classes at the most.
 
-    Over all images at once, not the mean of ten tenths.
+    Of one split: over all images at once, not the mean of ten tenths.
     """
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # of the memory it takes, and of the deviation of a single split, unused here
@@ -243,23 +245,79 @@ def compare(
     ]
 
 
+def exchange_tests(
+    described: Described,
+    pairs: Sequence[Pair],
+    name: str,
+    *,
+    exchanges: int = 200,
+    seed: int = 0,
+    on_exchange: Callable[[], object] = lambda: None,
+) -> list[ExchangeTest]:
+    """Whether the chosen images lie further from those passed over than two mixtures of them do.
+
+    A distance is never below 0 by more than chance, so its interval tells nothing. If people had chosen at random, the
+    two sides of a prompt could be exchanged; whole prompts are, since votes on one prompt resemble each other.
+
+    Args:
+        described: all images.
+        pairs: the decisions.
+        name: of the tower.
+        exchanges: how many mixtures; with 199 the smallest p-value is 1/200.
+        seed: of the draws; one of the images passed over is drawn for each decision, the same as by `compare`.
+        on_exchange: called after each mixture.
+
+    Returns:
+        FID and KID of the chosen images to the rejected ones.
+
+    Raises:
+        UnableToMeasure: fewer than two decisions.
+    """
+    if len(pairs) < 2:
+        raise UnableToMeasure(f"Two decided choices are needed at least; there are {len(pairs)}.")
+    random = np.random.default_rng(seed)
+    chosen, rejected = _sides(pairs, random)
+    prompts, places = np.unique([pair.prompt for pair in pairs], return_inverse=True)
+    observed = _distances(described, chosen, rejected)
+    as_far = dict.fromkeys(observed, 1)  # the one observed among them
+    for _ in range(exchanges):
+        is_exchanged = random.integers(2, size=len(prompts))[places] == 1
+        mixed = _distances(
+            described, np.where(is_exchanged, rejected, chosen), np.where(is_exchanged, chosen, rejected)
+        )
+        for measure, value in observed.items():
+            as_far[measure] += mixed[measure] >= value - 1e-9 * abs(value)
+        on_exchange()
+    return [
+        ExchangeTest(f"{measure} on {name}", value, as_far[measure] / (exchanges + 1), exchanges)
+        for measure, value in observed.items()
+    ]
+
+
+def _sides(pairs: Sequence[Pair], random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    chosen = np.array([pair.chosen for pair in pairs])
+    return chosen, np.array([random.choice(pair.rejected) for pair in pairs])
+
+
+def _distances(described: Described, chosen: NDArray[np.int64], rejected: NDArray[np.int64]) -> dict[str, float]:
+    one, other = described.features[chosen], described.features[rejected]
+    return {"FID, chosen to rejected": fid(one, other), "KID, chosen to rejected": kid(one, other)}
+
+
 def _measures(
     described: Described, pairs: Sequence[Pair], reference: Described | None, random: np.random.Generator
 ) -> dict[str, float]:
-    chosen = np.array([pair.chosen for pair in pairs])
-    rejected = np.array([random.choice(pair.rejected) for pair in pairs])
-    one, other = described.features[chosen], described.features[rejected]
+    chosen, rejected = _sides(pairs, random)
     scores = [inception_score(described.logits[side]) for side in (chosen, rejected)]
     found = {
-        "IS, chosen": scores[0],
-        "IS, rejected": scores[1],
-        "IS, chosen - rejected": scores[0] - scores[1],
-        "FID, chosen to rejected": fid(one, other),
-        "KID, chosen to rejected": kid(one, other),
+        "IS of one split, chosen": scores[0],
+        "IS of one split, rejected": scores[1],
+        "IS of one split, chosen - rejected": scores[0] - scores[1],
+        **_distances(described, chosen, rejected),
     }
     if reference is not None:
         for title, measure in (("FID", fid), ("KID", kid)):
-            near = [measure(side, reference.features) for side in (one, other)]
+            near = [measure(described.features[side], reference.features) for side in (chosen, rejected)]
             found |= {
                 f"{title}, chosen to reference": near[0],
                 f"{title}, rejected to reference": near[1],

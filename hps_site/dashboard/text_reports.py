@@ -95,6 +95,11 @@ def sets(campaigns: Sequence[Campaign], report: SetReport) -> str:
         "One of the images passed over is drawn for each choice; intervals by prompt.",
         *text_table(["measure", "value", "95 % interval"], rows),
         "A measure tells the two apart where the interval of its difference leaves out 0.",
+        *(
+            f"{test.name.removesuffix(f' on {report.tower}')}: p = {test.p_value:.3f} by {test.exchanges} exchanges of"
+            " the sides within prompts"
+            for test in report.exchanges
+        ),
     ]
     if report.left_out:
         lines.append(f"{report.left_out} choices are left out, because not all their images can be read.")

@@ -7,7 +7,18 @@ from scipy import linalg, special
 
 from scoring import hps
 from scoring.checkpoints import CheckpointRejected
-from scoring.image_sets import ClipTower, Described, InceptionTower, Pair, compare, fid, inception_score, kid
+from scoring.comparisons import ExchangeTest
+from scoring.image_sets import (
+    ClipTower,
+    Described,
+    InceptionTower,
+    Pair,
+    compare,
+    exchange_tests,
+    fid,
+    inception_score,
+    kid,
+)
 from scoring.metrics import UnableToMeasure
 from tests.scoring import tiny
 
@@ -78,7 +89,7 @@ def test_compare_names_each_number_and_puts_the_intervals_around_it():
     found = compare(described, pairs, "X", reference=reference, resamples=20, on_resample=lambda: done.append(1))
 
     assert [estimate.name for estimate in found] == [
-        "IS, chosen on X", "IS, rejected on X", "IS, chosen - rejected on X",
+        "IS of one split, chosen on X", "IS of one split, rejected on X", "IS of one split, chosen - rejected on X",
         "FID, chosen to rejected on X", "KID, chosen to rejected on X",
         "FID, chosen to reference on X", "FID, rejected to reference on X", "FID, chosen - rejected to reference on X",
         "KID, chosen to reference on X", "KID, rejected to reference on X", "KID, chosen - rejected to reference on X",
@@ -102,8 +113,47 @@ def test_compare_sees_no_difference_where_there_is_none():
     assert difference.low < 0 < difference.high
 
 
+def test_exchanging_the_sides_shows_a_distance_where_there_is_one():
+    described, pairs = world(1.0)
+    done = []
+
+    found = exchange_tests(described, pairs, "X", exchanges=99, on_exchange=lambda: done.append(1))
+
+    values = [estimate.value for estimate in compare(described, pairs, "X", resamples=0)[3:5]]
+    assert found == [
+        ExchangeTest("FID, chosen to rejected on X", values[0], 0.01, 99),
+        ExchangeTest("KID, chosen to rejected on X", values[1], 0.01, 99),
+    ]
+    assert len(done) == 99
+
+
+def test_exchanging_the_sides_shows_a_distance_one_time_in_twenty_where_there_is_none():
+    p_values = []
+    for seed in range(60):
+        features = draws(40, seed=seed)
+        pairs = [Pair(f"prompt {number}", number, (number + 20,)) for number in range(20)]
+        p_values.append(
+            [one.p_value for one in exchange_tests(Described(features, features), pairs, "X", exchanges=19)]
+        )
+
+    assert (np.array(p_values) <= 0.05).mean(axis=0) == pytest.approx(0.05, abs=0.06)
+    assert np.mean(p_values, axis=0) == pytest.approx(0.5, abs=0.12)
+
+
+def test_exchanging_the_sides_moves_whole_prompts():
+    features = draws(40, seed=6)
+    # One prompt can be exchanged in two ways, both as far apart.
+    pairs = [Pair("all", number, (number + 20,)) for number in range(20)]
+
+    found = exchange_tests(Described(features, features), pairs, "X", exchanges=9)
+
+    assert [one.p_value for one in found] == [1.0, 1.0]
+
+
 def test_compare_needs_two_decisions():
     described, pairs = world(0.0)
+    with pytest.raises(UnableToMeasure, match="Two decided choices"):
+        exchange_tests(described, pairs[:1], "X")
 
     with pytest.raises(UnableToMeasure, match="Two decided choices"):
         compare(described, pairs[:1], "X")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from scoring.checkpoints import CheckpointRejected
+from tests.annotations.factories import make_image, make_prompt, picture_bytes
 from tests.scoring import tiny
 from tests.worker.test_execution import claimed
 from tests.worker.test_runs import make_run
@@ -27,10 +29,62 @@ def test_perform_sets_measures_both_sides_of_the_campaigns_choices():
     report = SetReport.from_record(run.metrics)
     assert (report.tower, report.choices, report.prompts, report.left_out) == ("CLIP features of tiny", 30, 10, 0)
     assert [one.name.removesuffix(" on CLIP features of tiny") for one in report.estimates] == [
-        "IS, chosen", "IS, rejected", "IS, chosen - rejected", "FID, chosen to rejected", "KID, chosen to rejected",
+        "IS of one split, chosen", "IS of one split, rejected", "IS of one split, chosen - rejected",
+        "FID, chosen to rejected", "KID, chosen to rejected",
     ]  # fmt: skip
     assert all(one.low <= one.value <= one.high for one in report.estimates)
-    assert (run.step, run.total_steps, run.snapshot.images) == (3, 3, 20)
+    assert (run.step, run.total_steps, run.snapshot.images) == (6, 6, 20)
+    assert [(one.name, one.value, one.exchanges) for one in report.exchanges] == [
+        (one.name, one.value, 3) for one in report.estimates[3:]
+    ]
+
+
+def test_perform_sets_holds_both_sides_against_a_generators_other_images():
+    campaign = make_voted_campaign(has_files=True)
+    shown = campaign.tasks.first().images.first().generator
+    for number in range(3):
+        make_image(generator=shown, prompt=make_prompt(), content=picture_bytes(size=(20 + number, 20)))
+    make_image(generator=shown, prompt=make_prompt(), content=picture_bytes(size=(30, 20)), is_hidden=True)
+    run = claimed(make_run(kind="sets", preset="", campaign=campaign, config={"resamples": 2, "reference": shown.name}))
+
+    record = perform_sets(run, Reporter(run), Path())
+
+    assert record["reference"] == 3
+    assert [measure["name"].removesuffix(" on CLIP features of tiny") for measure in record["measures"][5:]] == [
+        f"{measure}, {side} to reference"
+        for measure in ("FID", "KID")
+        for side in ("chosen", "rejected", "chosen - rejected")
+    ]
+
+
+def test_perform_sets_stands_on_inception_where_the_worker_has_it(settings, tmp_path):
+    settings.INCEPTION_WEIGHTS = str(tmp_path / "inception.pth")
+    run = claimed(make_run(kind="sets", preset="", campaign=make_voted_campaign(has_files=True)))
+
+    with pytest.raises(CheckpointRejected, match=r"inception.pth: can't be read as plain weights"):
+        perform_sets(run, Reporter(run), Path())
+
+
+def test_perform_sets_stands_on_the_clip_that_its_settings_name(settings, tmp_path):
+    settings.INCEPTION_WEIGHTS = str(tmp_path / "inception.pth")
+    campaign = make_voted_campaign(has_files=True)
+    run = claimed(make_run(kind="sets", preset="", campaign=campaign, config={"resamples": 2, "clip": "clip"}))
+
+    assert perform_sets(run, Reporter(run), Path())["features"] == "CLIP features of tiny"
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"reference": "nobody"}, "The generator 'nobody' has 0 other images here; a reference needs two at least"),
+        ({"references": "x"}, "There is no setting 'references'"),
+    ],
+)
+def test_perform_sets_says_what_is_wrong_with_its_settings(config, reason):
+    run = claimed(make_run(kind="sets", preset="", campaign=make_voted_campaign(has_files=True), config=config))
+
+    with pytest.raises(UnableToCompareSets, match=reason):
+        perform_sets(run, Reporter(run), Path())
 
 
 def test_perform_sets_leaves_out_choices_whose_images_cannot_be_read():

@@ -1,18 +1,22 @@
 """The paper's test of set measures: do they tell what people chose from what they passed over?"""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
+from django.conf import settings
 
+from annotations.models import Image
 from annotations.services.snapshots import Needs, read_snapshot, take_snapshot
+from scoring.comparisons import ExchangeTest
 from scoring.metrics import Estimate, UnableToMeasure
 from scoring.preferences import Choice
 from worker.models import Run
 from worker.services.execution import Reporter, RunStopped
-from worker.services.scoring import UnknownScorer, scorer_named
+from worker.services.run_configs import read_config
+from worker.services.scoring import UnknownScorer, open_picture, scorer_named
 from worker.snapshots import image_opener
 
 if TYPE_CHECKING:
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 READABLE = {".jpg", ".jpeg", ".png", ".webp"}
 
 RESAMPLES = 200
+
+MOST_REFERENCE_IMAGES = 10_000
 
 
 class UnableToCompareSets(ValueError):
@@ -40,6 +46,8 @@ class SetReport:
     reference: int
     """Images of the reference, or 0."""
     estimates: list[Estimate]
+    exchanges: list[ExchangeTest]
+    """Of the distances between both sides; none in what older runs stored."""
 
     def to_record(self) -> dict[str, Any]:
         """The report as plain values for JSON."""
@@ -50,6 +58,7 @@ class SetReport:
             "left_out": self.left_out,
             "reference": self.reference,
             "measures": [estimate.to_record() for estimate in self.estimates],
+            "exchange_tests": [test.to_record() for test in self.exchanges],
         }
 
     @classmethod
@@ -62,6 +71,7 @@ class SetReport:
             left_out=record["left_out"],
             reference=record["reference"],
             estimates=[Estimate(**measure) for measure in record["measures"]],
+            exchanges=[ExchangeTest(**test) for test in record.get("exchange_tests", [])],
         )
 
 
@@ -70,22 +80,22 @@ def compare_sets(
     open_image: Callable[[str], PIL.Image.Image],
     tower: "Tower",
     *,
-    reference: Path | None = None,
+    reference: Iterable[PIL.Image.Image] | None = None,
     resamples: int = RESAMPLES,
     on_resample: Callable[[], object] = lambda: None,
 ) -> SetReport:
-    """Measures of both sides of every decided choice, see `scoring.image_sets.compare`.
+    """Measures of both sides of every decided choice, see `compare` and `exchange_tests` of `scoring.image_sets`.
 
     Args:
         choices: others than decided ones are passed over.
         open_image: from an image's key to the picture; an OSError leaves its choices out.
         tower: what describes the images.
-        reference: a folder of images that both sides are held against.
-        resamples: bootstrap replicates over prompts.
-        on_resample: called after each of them.
+        reference: images that both sides are held against, such as `folder_pictures` gives.
+        resamples: bootstrap replicates over prompts, and as many exchanges of the sides.
+        on_resample: called after each of both, `2 * resamples` times.
 
     Raises:
-        UnableToCompareSets: fewer than two choices among images that can be read, or fewer than two in the reference.
+        UnableToCompareSets: fewer than two choices among images that can be read.
     """
     from scoring import image_sets  # slow import
 
@@ -102,7 +112,7 @@ def compare_sets(
     ]
     if described is None or len(pairs) < 2:
         raise UnableToCompareSets("Fewer than two decided choices are there whose images can all be read.")
-    target = _reference(tower, reference) if reference else None
+    target = None if reference is None else tower.describe(reference)
     estimates = image_sets.compare(
         described, pairs, tower.name, reference=target, resamples=resamples, on_resample=on_resample
     )
@@ -113,6 +123,7 @@ def compare_sets(
         left_out=len(decided) - len(whole),
         reference=len(target.features) if target else 0,
         estimates=estimates,
+        exchanges=image_sets.exchange_tests(described, pairs, tower.name, exchanges=resamples, on_exchange=on_resample),
     )
 
 
@@ -131,10 +142,67 @@ def clip_tower(name: str) -> "Tower":
     return ClipTower(scorer)
 
 
-def perform_sets(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]:
-    """Compare what was chosen in the run's campaign with what was passed over, on the features of a CLIP.
+def inception_tower(weights: Path) -> "Tower":
+    """What describes images by Inception, as FID is defined.
 
-    `config` may name the CLIP (`clip`, by default the one in use), and how many `resamples` there shall be.
+    Raises:
+        CheckpointRejected: the file isn't Inception's weights.
+    """
+    from scoring.image_sets import InceptionTower  # slow import
+
+    return InceptionTower(weights, None if settings.DEVICE == "auto" else settings.DEVICE)
+
+
+def folder_pictures(folder: Path) -> Iterator[PIL.Image.Image]:
+    """The pictures of a folder, read one by one.
+
+    Raises:
+        UnableToCompareSets: it holds fewer than two; or, while they are read, one of them is no image.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE)
+    if len(paths) < 2:
+        raise UnableToCompareSets(
+            f"{folder}: holds {len(paths)} JPEG, PNG or WebP images; a reference needs two at least."
+        )
+    return (_picture(path) for path in paths)
+
+
+def generator_pictures(name: str, *, besides: Container[str] = ()) -> Iterator[PIL.Image.Image]:
+    """The pictures of a generator that annotators may see, read one by one; of many the first 10,000 by their hashes.
+
+    Args:
+        name: of the generator.
+        besides: public ids of images to leave out, such as those that are held against these.
+
+    Raises:
+        UnableToCompareSets: there are fewer than two; or, while they are read, the file of one is missing or damaged.
+    """
+    images = Image.objects.filter(generator__name=name, is_hidden=False).exclude(file="").order_by("sha256")
+    there = [image for image in images.iterator() if str(image.public_id) not in besides][:MOST_REFERENCE_IMAGES]
+    if len(there) < 2:
+        raise UnableToCompareSets(
+            f"The generator {name!r} has {len(there)} other images here; a reference needs two at least."
+        )
+    return (_opened(image) for image in there)
+
+
+@dataclass(frozen=True)
+class SetsConfig:
+    """The settings of a run that compares sets."""
+
+    clip: str = ""
+    """Which CLIP describes the images; "" for Inception where the worker has it, else the CLIP in use."""
+
+    reference: str = ""
+    """Name of a generator whose images both sides are held against; "" for none."""
+
+    resamples: int = RESAMPLES
+
+
+def perform_sets(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]:
+    """Compare what was chosen in the run's campaign with what was passed over, and both with a reference if asked.
+
+    `config` holds a `SetsConfig`. The features are Inception's where `INCEPTION_WEIGHTS` names them.
 
     Returns:
         `SetReport.to_record`.
@@ -142,12 +210,17 @@ def perform_sets(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]
     Raises:
         UnableToCompareSets, UnknownScorer, CheckpointRejected; RunStopped where it was cancelled.
     """
-    tower = clip_tower(run.config.get("clip", "clip"))
-    resamples = int(run.config.get("resamples", RESAMPLES))
+    config = read_config(SetsConfig, run.config, UnableToCompareSets)
+    weights = settings.INCEPTION_WEIGHTS
+    tower = inception_tower(Path(weights)) if weights and not config.clip else clip_tower(config.clip or "clip")
     reporter.stage("freezing the votes")
     snapshot = run.snapshot or take_snapshot(campaign=run.campaign, needs=Needs(pixels=True))
     reporter.record(snapshot=snapshot, is_synthetic=run.is_synthetic or snapshot.is_synthetic)
     choices = read_snapshot(snapshot)
+    reference = None
+    if config.reference:
+        shown = {key for choice in choices for key in choice.images}
+        reference = generator_pictures(config.reference, besides=shown)
     opened = image_opener(choices)
     done = 0
 
@@ -158,11 +231,23 @@ def perform_sets(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]
     def resampled() -> None:
         nonlocal done
         done += 1
-        reporter.step(done, resamples)
+        reporter.step(done, 2 * config.resamples)
         _go_on(reporter)
 
+    def unless_stopped(pictures: Iterator[PIL.Image.Image]) -> Iterator[PIL.Image.Image]:
+        for picture in pictures:
+            _go_on(reporter)
+            yield picture
+
     reporter.stage(f"describing the images by {tower.name}, then resampling")
-    report = compare_sets(choices, open_image, tower, resamples=resamples, on_resample=resampled)
+    report = compare_sets(
+        choices,
+        open_image,
+        tower,
+        reference=None if reference is None else unless_stopped(reference),
+        resamples=config.resamples,
+        on_resample=resampled,
+    )
     return report.to_record()
 
 
@@ -192,22 +277,19 @@ def _described(
         return None, place
 
 
-def _reference(tower: "Tower", folder: Path) -> "Described":
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE)
-    if len(paths) < 2:
+def _picture(path: Path) -> PIL.Image.Image:
+    try:
+        with PIL.Image.open(path) as picture:
+            picture.load()
+            return picture
+    except OSError as error:
+        raise UnableToCompareSets(f"{path}: can't be read as an image; remove it from the reference.") from error
+
+
+def _opened(image: Image) -> PIL.Image.Image:
+    try:
+        return open_picture(image)
+    except OSError as error:
         raise UnableToCompareSets(
-            f"{folder}: holds {len(paths)} JPEG, PNG or WebP images; a reference needs two at least."
-        )
-
-    def pictures() -> Iterator[PIL.Image.Image]:
-        for path in paths:
-            try:
-                with PIL.Image.open(path) as picture:
-                    picture.load()
-                    yield picture
-            except OSError as error:
-                raise UnableToCompareSets(
-                    f"{path}: can't be read as an image; remove it from the reference."
-                ) from error
-
-    return tower.describe(pictures())
+            f"{image.public_id}: can't be read as an image; hide it, and it leaves the reference."
+        ) from error

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from annotations.models import Campaign
+from annotations.models import Campaign, Generator
 from scoring.metrics import Estimate
 from worker.models import Run
 from worker.services.image_sets import SetReport
@@ -69,14 +69,28 @@ class SetComparison:
     report: SetReport
 
     @property
+    def tested(self) -> list[str]:
+        """The measures that could tell the sets apart, such as `FID to the reference`."""
+        return [measure for measure, _ in self._tests()]
+
+    @property
     def told_apart(self) -> list[str]:
-        """The measures whose difference leaves out 0 with its whole interval."""
-        differences = [one for one in self.report.estimates if "chosen - rejected" in one.name]
-        return [
-            one.name.split(",", 1)[0]
-            for one in differences
-            if one.low is not None and one.high is not None and not one.low <= 0 <= one.high
+        """Those of them that do: the whole interval of the difference lies beside 0, or p is below .05."""
+        return [measure for measure, is_told_apart in self._tests() if is_told_apart]
+
+    def _tests(self) -> list[tuple[str, bool]]:
+        differences = [
+            (
+                one.name.split(",", 1)[0] + (" to the reference" if "to reference" in one.name else ""),
+                not one.low <= 0 <= one.high,
+            )
+            for one in self.report.estimates
+            if "chosen - rejected" in one.name and one.low is not None and one.high is not None
         ]
+        distances = [
+            (f"{one.name.split(',', 1)[0]} between the two", one.p_value < 0.05) for one in self.report.exchanges
+        ]
+        return differences + distances
 
 
 def stored_results(campaign: Campaign) -> dict[str, Stored]:
@@ -113,6 +127,11 @@ def generalisation_report(run: Run | None) -> GeneralisationReport | None:
 def set_comparison(run: Run | None) -> SetComparison | None:
     """What a run of kind `sets` measured; None of none."""
     return None if run is None else SetComparison(run, SetReport.from_record(run.metrics))
+
+
+def reference_names() -> list[str]:
+    """The generators whose images both sets may be held against; one SQL statement."""
+    return list(Generator.objects.order_by("name").values_list("name", flat=True))
 
 
 def _figures(record: Mapping[str, Any]) -> UnseenFigures:

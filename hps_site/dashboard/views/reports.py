@@ -20,7 +20,12 @@ from hps_site.dashboard.queries.agreement import agreement_report
 from hps_site.dashboard.queries.ballots import Ballot
 from hps_site.dashboard.queries.demographic_slices import group_report
 from hps_site.dashboard.queries.scorers import compare_scorers, versions_in_use
-from hps_site.dashboard.queries.stored import generalisation_report, set_comparison, stored_results
+from hps_site.dashboard.queries.stored import (
+    generalisation_report,
+    reference_names,
+    set_comparison,
+    stored_results,
+)
 from hps_site.dashboard.queries.studies import study_report
 from scoring import rankings
 from scoring.rankings import Ranking
@@ -78,6 +83,7 @@ def campaign(request: HttpRequest, slug: str) -> HttpResponse:
         "leave_out_presets": PRESETS[Run.Kind.LEAVE_OUT],
         "generalisation": generalisation_report(stored[Run.Kind.LEAVE_OUT].done),
         "stored_sets": stored[Run.Kind.SETS],
+        "set_references": reference_names(),
         "sets": set_comparison(stored[Run.Kind.SETS].done),
     }
     return render(request, "dashboard/campaign.html", context)

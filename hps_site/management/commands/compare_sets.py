@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
@@ -14,7 +13,14 @@ from annotations.models import Image
 from hps_site.dashboard import text_reports
 from hps_site.dashboard.queries import ballots
 from scoring.checkpoints import CheckpointRejected
-from worker.services.image_sets import RESAMPLES, UnableToCompareSets, clip_tower, compare_sets
+from worker.services.image_sets import (
+    RESAMPLES,
+    UnableToCompareSets,
+    clip_tower,
+    compare_sets,
+    folder_pictures,
+    inception_tower,
+)
 from worker.services.scoring import UnknownScorer, open_picture
 
 
@@ -39,10 +45,12 @@ class Command(BaseCommand):
         try:
             campaigns = ballots.campaigns_to_report(campaign)
             choices = ballots.read_choices(campaigns)
-            tower = _tower(options["clip"], options["inception"])
-            with tqdm(total=resamples, unit=" resamples", file=self.stderr, disable=None) as bar:
+            inception, folder = options["inception"], options["reference"]
+            tower = clip_tower(options["clip"]) if inception is None else inception_tower(inception)
+            reference = None if folder is None else folder_pictures(folder)
+            with tqdm(total=2 * resamples, unit=" resamples", file=self.stderr, disable=None) as bar:
                 report = compare_sets(
-                    choices, _open, tower, reference=options["reference"], resamples=resamples, on_resample=bar.update
+                    choices, _open, tower, reference=reference, resamples=resamples, on_resample=bar.update
                 )
         except (ballots.NothingToReport, UnableToCompareSets, UnknownScorer, CheckpointRejected) as error:
             raise CommandError(" ".join(str(error).split())) from error
@@ -58,16 +66,3 @@ def _open(key: str) -> PIL.Image.Image:
     if not image.file:
         raise FileNotFoundError(f"Image {key} has no file.")
     return open_picture(image)
-
-
-def _tower(clip: str, inception: Path | None) -> Any:
-    """What describes the images.
-
-    Raises:
-        UnknownScorer, CheckpointRejected: it is not there, or is something else.
-    """
-    if inception is None:
-        return clip_tower(clip)
-    from scoring.image_sets import InceptionTower  # slow import
-
-    return InceptionTower(inception, None if settings.DEVICE == "auto" else settings.DEVICE)

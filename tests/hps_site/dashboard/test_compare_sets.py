@@ -16,7 +16,8 @@ from worker.services.versions import register_base_models
 pytestmark = pytest.mark.django_db
 
 MEASURES = [
-    "IS, chosen", "IS, rejected", "IS, chosen - rejected", "FID, chosen to rejected", "KID, chosen to rejected",
+    "IS of one split, chosen", "IS of one split, rejected", "IS of one split, chosen - rejected",
+    "FID, chosen to rejected", "KID, chosen to rejected",
 ]  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def said(*arguments):
 def test_compare_sets_as_json_names_what_it_stands_on():
     record = json.loads(said("--campaign", "birds", "--resamples", "5", "--json"))
 
-    measures = record.pop("measures")
+    measures, tests = record.pop("measures"), record.pop("exchange_tests")
     assert record == {
         "campaigns": ["birds"],
         "is_synthetic": False,
@@ -59,6 +60,9 @@ def test_compare_sets_as_json_names_what_it_stands_on():
     }
     assert [measure["name"] for measure in measures] == [f"{name} on CLIP features of tiny" for name in MEASURES]
     assert all(measure["low"] <= measure["value"] <= measure["high"] for measure in measures)
+    assert [(test["name"], test["value"], test["exchanges"]) for test in tests] == [
+        (measure["name"], measure["value"], 5) for measure in measures[3:]
+    ]
 
 
 @pytest.mark.usefixtures("birds")
@@ -71,7 +75,7 @@ def test_compare_sets_as_a_table_against_a_reference(tmp_path):
 
     assert lines[0] == "Sets of images: chosen against passed over: birds"
     assert "on CLIP features of tiny; 6 decided choices on 6 prompts" in lines[1]
-    assert [line.split("  ")[0] for line in lines[5:-1]] == [
+    assert [line.split("  ")[0] for line in lines[5:-3]] == [
         *MEASURES,
         *(
             f"{measure}, {side} to reference"

@@ -295,8 +295,8 @@ def test_campaign_takes_the_same_statements_for_one_task_and_three(staff, tasks,
         give_scores(clip, task, [1, 0])
 
     # Session, user, campaign, generators, votes, images elsewhere, versions, scores, slots, outcomes, study,
-    # stored results, people, permissions (2).
-    with django_assert_num_queries(15):
+    # stored results, names of references, people, permissions (2).
+    with django_assert_num_queries(16):
         staff.get(reverse("dashboard:campaign", args=[campaign.slug]))
 
 
