@@ -203,9 +203,9 @@ def generators_with_images() -> QuerySet[Generator]:
 
 
 def run_of_study(study: Study) -> Run | None:
-    """The run that made a study and succeeded; None where a command made it without one."""
-    runs = Run.objects.filter(kind=Run.Kind.STUDY, state=Run.State.SUCCEEDED)
-    return runs.filter(metrics__campaign=study.campaign.slug).order_by("-id").first()
+    """The run that made a study, whatever became of it afterwards; None where a command made it without one."""
+    runs = Run.objects.filter(kind=Run.Kind.STUDY, config__slug=study.campaign.slug, metrics__has_key="left_out")
+    return runs.order_by("-id").first()
 
 
 def seconds_per_vote(*, is_synthetic: bool) -> float | None:

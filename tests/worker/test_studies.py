@@ -292,7 +292,25 @@ def test_create_study_command_takes_held_out_prompts_alone_and_says_what_it_star
         "pairs": 2,
         "votes_per_pair": 3,
         "is_synthetic": True,
+        "left_out": {},
+        "findings": [],
     }
+
+
+def test_create_study_command_says_what_it_does_not_show(adapter, tmp_path):
+    original, prompts = make_tiny_generator("original"), held_out_prompts(5)
+    study = create_study(version=adapter, original=original, prompts=prompts, slug="first", gold_share=0)
+    Image.objects.filter(generator=study.adapted, prompt__in=prompts[:4]).update(is_hidden=True, hidden_reason="blank")
+    (tmp_path / "prompts.txt").write_text("\n".join(prompt.text for prompt in prompts))
+    arguments = ["--adapter", "adapter-1", "--generator", "original", "--slug", "second"]
+    out = StringIO()
+
+    call_command("create_study", *arguments, "--prompts", str(tmp_path / "prompts.txt"), stdout=out)
+
+    started, not_shown, warning = out.getvalue().splitlines()
+    assert "1 pairs, 20 votes each" in started
+    assert not_shown == "Not shown to people: adapted: 4 blank."
+    assert warning.startswith("WARNING: Faulty images: 80 % of the adapted images are blank")
 
 
 @pytest.mark.parametrize(

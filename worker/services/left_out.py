@@ -22,3 +22,11 @@ def reasons_by_arm(images: Mapping[str, Sequence[Image | None]]) -> dict[str, Re
     """Of each arm the images that can't be shown, by reason; arms without any are left out."""
     counts = {arm: Counter(fault for image in of_arm if (fault := fault_of(image))) for arm, of_arm in images.items()}
     return {arm: dict(sorted(reasons.items())) for arm, reasons in counts.items() if reasons}
+
+
+def told(reasons: Mapping[str, Reasons]) -> str:
+    """Such as `adapted: 3 blank, 1 broken; both: 1 alike`."""
+    return "; ".join(
+        f"{arm}: " + ", ".join(f"{count} {reason}" for reason, count in of_arm.items())
+        for arm, of_arm in reasons.items()
+    )

@@ -16,7 +16,7 @@ from worker.queries import mark_gains_of, version_by_name
 from worker.services.adapters import arms_of, original_of
 from worker.services.execution import Reporter
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed
-from worker.services.left_out import Reasons, fault_of, reasons_by_arm
+from worker.services.left_out import Reasons, fault_of, reasons_by_arm, told
 from worker.services.proof_features import FeatureReport, describe_arms
 from worker.services.proof_sweep import Cell, sweep
 from worker.services.run_configs import read_config
@@ -255,7 +255,7 @@ def _generated(plan: _Plan, reporter: Reporter) -> ArmImages:
     if len(whole) < 2:
         raise UnableToProve(
             f"Of {len(plan.prompts)} prompts {len(whole)} have an image in every arm that isn't blank or hidden; "
-            f"look at the images of the four generators first: {reasons}."
+            f"look at the images of the four generators first ({told(reasons)})."
         )
     images = {
         arm: [[by_prompt[prompt.pk] for by_prompt in of_arm] for prompt in whole] for arm, of_arm in there.items()

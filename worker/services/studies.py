@@ -20,7 +20,7 @@ from worker.queries import version_by_name
 from worker.services.adapters import adapted_generator
 from worker.services.execution import Reporter
 from worker.services.generation import Recipe, generate_for_prompts, images_by_seed
-from worker.services.left_out import ALIKE, Reasons, fault_of, reasons_by_arm
+from worker.services.left_out import ALIKE, Reasons, fault_of, reasons_by_arm, told
 from worker.services.run_configs import read_config
 from worker.services.scoring import images_of, score_images, versions_in_use
 
@@ -270,7 +270,7 @@ def _study_of(config: StudyConfig, run: Run, reporter: Reporter) -> Study:
     )
     left_out = left_out_of(study, prompts)
     if left_out.reasons:
-        reporter.say(f"Not shown to people: {left_out.reasons}.")
+        reporter.say(f"Not shown to people: {told(left_out.reasons)}.")
     # At once, because an attempt that takes over would look at other prompts.
     reporter.record(metrics=left_out.to_record())
     return study

@@ -141,8 +141,8 @@ def test_study_report_names_the_images_that_were_not_shown(client):
     campaign = study_world(adapted_wins=3, original_wins=3, ties=0)
     finding = {"name": "images lost", "text": "Faulty images.", "is_hint": False}
     left_out = {"adapted": {"blank": 4, "broken": 1}, "both": {"alike": 2}}
-    metrics = {"campaign": "study", "left_out": left_out, "findings": [finding]}
-    Run.objects.create(kind="study", state="succeeded", metrics=metrics, finished_at=timezone.now())
+    run = {"kind": "study", "config": {"slug": "study"}, "metrics": {"left_out": left_out, "findings": [finding]}}
+    Run.objects.create(**run, state="failed", error_code="lost", finished_at=timezone.now())
 
     report = report_of(campaign)
 

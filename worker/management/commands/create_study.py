@@ -13,7 +13,8 @@ from worker.management.run_command import campaign_of, lines_of
 from worker.models import ModelVersion, Study
 from worker.queries import version_by_name
 from worker.services.generation import UnableToGenerate
-from worker.services.studies import UnableToCreateStudy, create_study
+from worker.services.left_out import told
+from worker.services.studies import LeftOut, UnableToCreateStudy, create_study, left_out_of
 
 
 class Command(BaseCommand):
@@ -34,17 +35,20 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         try:
+            prompts = _held_out_prompts(options)[: options["count"]]
             study = create_study(
                 version=_adapter(options["adapter"]) if options["adapter"] else None,
                 adapted=_generator(options["against"]) if options["against"] else None,
                 original=_generator(options["generator"]),
-                prompts=_held_out_prompts(options)[: options["count"]],
+                prompts=prompts,
                 slug=options["slug"],
                 votes_per_task=options["votes"],
             )
         except (UnableToCreateStudy, UnableToGenerate) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(json.dumps(_record(study), indent=2) if options["is_json"] else _report(study))
+        left_out = left_out_of(study, prompts)
+        said = json.dumps(_record(study, left_out), indent=2) if options["is_json"] else _report(study, left_out)
+        self.stdout.write(said)
 
 
 def _adapter(name: str) -> ModelVersion:
@@ -71,7 +75,7 @@ def _held_out_prompts(options: dict[str, Any]) -> list[Prompt]:
     return [prompt for prompt in prompts if prompt.split == Split.TEST]
 
 
-def _record(study: Study) -> dict[str, Any]:
+def _record(study: Study, left_out: LeftOut) -> dict[str, Any]:
     return {
         "campaign": study.campaign.slug,
         "original": study.original.name,
@@ -80,12 +84,15 @@ def _record(study: Study) -> dict[str, Any]:
         "pairs": study.campaign.tasks.filter(purpose=Task.Purpose.REGULAR).count(),
         "votes_per_pair": study.campaign.votes_per_task,
         "is_synthetic": study.campaign.is_synthetic,
+        **left_out.to_record(),
     }
 
 
-def _report(study: Study) -> str:
-    record = _record(study)
-    return (
+def _report(study: Study, left_out: LeftOut) -> str:
+    record = _record(study, left_out)
+    started = (
         f"Started {study.campaign.get_absolute_url()}: {record['pairs']} pairs, {record['votes_per_pair']} votes each,"
         f" {study.original} against {study.adapted}."
     )
+    not_shown = [f"Not shown to people: {told(left_out.reasons)}."] if left_out.reasons else []
+    return "\n".join([started, *not_shown, *(f"WARNING: {finding.text}" for finding in left_out.findings)])
