@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from annotations.models import Campaign, Image, Vote
+from annotations.models import Campaign, Generator, Image, Vote
 from scoring.metrics import Estimate
 from worker.models import ModelVersion, Promotion, Rejection, Run, RunEvent, RunSample
 
@@ -183,6 +183,12 @@ def previous_version(family: str) -> ModelVersion | None:
     standing = Rejection.objects.filter(taken_back_by=None).values("version")
     earlier = ModelVersion.objects.filter(pk__in=history, is_current=False).exclude(pk__in=standing)
     return max(earlier, key=lambda version: history.index(version.pk), default=None)
+
+
+def generator_of(version: ModelVersion) -> Generator | None:
+    """As which generator a version is in use by its latest promotion; None for scorers, and where none was made."""
+    latest = version.promotions.select_related("generator").first()
+    return latest.generator if latest else None
 
 
 def rejection_of(version: ModelVersion) -> Rejection | None:
