@@ -22,7 +22,7 @@ from worker.models import (
     Study,
 )
 from worker.queries import run_choices
-from worker.services.adapters import put_into_use
+from worker.services.adapters import put_into_use, told_of_generator
 from worker.services.recipes import UnableToGenerate
 from worker.services.versions import NothingToRollBackTo, VersionRejected, roll_back
 
@@ -153,7 +153,8 @@ class ModelVersionAdmin(OpensRuns):
         except (VersionRejected, NothingToRollBackTo, UnableToGenerate) as error:
             messages.error(request, str(error))
         else:
-            messages.success(request, _now("In use now: %(version)s.") % {"version": in_use})
+            told = _now("In use now: %(version)s.") % {"version": in_use}
+            messages.success(request, f"{told} {told_of_generator(in_use)}".strip())
         return HttpResponseRedirect(back)
 
 

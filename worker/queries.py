@@ -185,6 +185,12 @@ def previous_version(family: str) -> ModelVersion | None:
     return max(earlier, key=lambda version: history.index(version.pk), default=None)
 
 
+def generator_of(version: ModelVersion) -> Generator | None:
+    """As which generator a version is in use by its latest promotion; None for scorers, and where none was made."""
+    latest = version.promotions.select_related("generator").first()
+    return latest.generator if latest else None
+
+
 def rejection_of(version: ModelVersion) -> Rejection | None:
     """The decision against a version that stands."""
     return version.rejections.filter(taken_back_by=None).select_related("by").first()

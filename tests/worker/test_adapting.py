@@ -81,6 +81,16 @@ def test_perform_adapter_registers_what_it_trained(hps, tiny_diffusion, rung, tm
     assert metrics["verdict"] == verdict(metrics)
     assert run.is_synthetic
     assert version.manifest["config"]["steps"] == 2
+    assert version.manifest["drawn"] == {
+        "pipeline": "tiny-diffusion",
+        "negative_prompt": "Weird image. ",
+        "steps": 2,
+        "guidance": 2.0,
+        "scheduler": "",
+        "width": None,
+        "height": None,
+        "precision": "float32",
+    }
     assert ImageScore.objects.filter(version=hps).count() == 32
     load_pipeline(tiny_diffusion).load_lora_weights(folder_of(version))
 

@@ -7,10 +7,12 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count
+from django.utils.translation import gettext as _
 
 from annotations.models import Generator
 from scoring.reward_hacking import Arm
 from worker.models import ModelVersion, Promotion
+from worker.queries import generator_of
 from worker.services.recipes import Recipe, make_generator
 from worker.services.versions import promote_version
 
@@ -77,6 +79,8 @@ def arms_of(*, version: ModelVersion, original: Generator) -> dict[Arm, Generato
 def put_into_use(*, version: ModelVersion, by: User | None = None, reason: str = "") -> ModelVersion:
     """Promote a version; an adapter whose original is here becomes a generator for further campaigns with it.
 
+    For one that is in use already the generator is made where it was not; `told_of_generator` says how it stands.
+
     Raises:
         VersionRejected: the artefact was changed or cut off since it was registered.
         UnableToGenerate: the original has no recipe.
@@ -88,6 +92,18 @@ def put_into_use(*, version: ModelVersion, by: User | None = None, reason: str =
             latest = Promotion.objects.filter(version=version).order_by("-pk").values("pk")[:1]
             Promotion.objects.filter(pk__in=latest).update(generator=generator)
     return promoted
+
+
+def told_of_generator(version: ModelVersion) -> str:
+    """Of an adapter that was put into use, as which generator, or why as none; nothing of other versions."""
+    if version.family != ModelVersion.Family.ADAPTER:
+        return ""
+    if generator := generator_of(version):
+        return _("It draws as the generator %(generator)s.") % {"generator": generator}
+    return _(
+        "No generator was made of it, as the one that it was trained on is not here: make that one, then put the"
+        " adapter into use again."
+    )
 
 
 def drawn_with(recipe: Recipe, mark: str) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Max
 
-from annotations.models import Snapshot
+from annotations.models import Generator, Snapshot
 from scoring import checkpoints, model_cards, scorers
 from scoring.checkpoints import CheckpointRejected
 from scoring.scorers import ScorerRejected
 from worker.models import ModelVersion, Promotion, Rejection, Run
-from worker.queries import previous_version, rejection_of
+from worker.queries import generator_of, previous_version, rejection_of
 
 if TYPE_CHECKING:
     from scoring.hps import Scorer
@@ -134,11 +134,16 @@ def register_base_models(*, folders: Iterable[Path] | None = None) -> list[Model
     return versions
 
 
-def promote_version(*, version: ModelVersion, by: User | None = None, reason: str = "") -> ModelVersion:
+def promote_version(
+    *, version: ModelVersion, by: User | None = None, reason: str = "", generator: Generator | None = None
+) -> ModelVersion:
     """Put a version into use in place of the one that is; a version in use already stays so.
 
     Where the artefact can be read from this machine it must be whole; a web process that doesn't share the disk of
     the workers relies on the check made when it was registered.
+
+    Args:
+        generator: as which an adapter is in use from now on.
 
     Raises:
         VersionRejected: the artefact was changed or cut off since it was registered.
@@ -152,7 +157,9 @@ def promote_version(*, version: ModelVersion, by: User | None = None, reason: st
         if replaced is None or replaced.pk != version.pk:
             ModelVersion.objects.filter(family=version.family, is_current=True).update(is_current=False)
             ModelVersion.objects.filter(pk=version.pk).update(is_current=True)
-            promotion = Promotion.objects.create(version=version, replaced=replaced, by=by, reason=reason[:300])
+            promotion = Promotion.objects.create(
+                version=version, replaced=replaced, generator=generator, by=by, reason=reason[:300]
+            )
             Rejection.objects.filter(version=version, taken_back_by=None).update(taken_back_by=promotion)
     version.refresh_from_db()
     return version
@@ -179,6 +186,8 @@ def reject_version(*, version: ModelVersion, reason: str, by: User | None = None
 def roll_back(*, family: str, by: User | None = None) -> ModelVersion:
     """Put the version that was in use before the current one into use again; further back with each call.
 
+    An adapter comes back as the generator that it was before.
+
     Raises:
         NothingToRollBackTo: there is none.
         VersionRejected: its artefact is not whole any more.
@@ -188,7 +197,7 @@ def roll_back(*, family: str, by: User | None = None) -> ModelVersion:
         previous = previous_version(family)
         if previous is None:
             raise NothingToRollBackTo("No other version of this family was in use before.")
-        return promote_version(version=previous, by=by, reason="rolled back")
+        return promote_version(version=previous, by=by, reason="rolled back", generator=generator_of(previous))
 
 
 def folder_of(version: ModelVersion) -> Path:

@@ -15,7 +15,7 @@ from worker import queries
 from worker.figures import figures_of
 from worker.models import ModelVersion, family_label
 from worker.services import versions as version_services
-from worker.services.adapters import put_into_use
+from worker.services.adapters import put_into_use, told_of_generator
 from worker.services.recipes import UnableToGenerate
 from worker.services.versions import NothingToRollBackTo, VersionRejected
 from worker.views.staff import person_of, staff_only
@@ -73,11 +73,12 @@ def promote_version(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Put a version into use."""
     found = get_object_or_404(ModelVersion, public_id=public_id)
     try:
-        put_into_use(version=found, by=person_of(request), reason=request.POST.get("reason", ""))
+        found = put_into_use(version=found, by=person_of(request), reason=request.POST.get("reason", ""))
     except (VersionRejected, UnableToGenerate) as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, _("%(version)s is in use now.") % {"version": found})
+        in_use = _("%(version)s is in use now.") % {"version": found}
+        messages.success(request, f"{in_use} {told_of_generator(found)}".strip())
     return redirect(found)
 
 
@@ -93,5 +94,6 @@ def roll_back(request: HttpRequest, family: str) -> HttpResponse:
     except (NothingToRollBackTo, VersionRejected) as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, _("%(version)s is in use again.") % {"version": restored})
+        in_use = _("%(version)s is in use again.") % {"version": restored}
+        messages.success(request, f"{in_use} {told_of_generator(restored)}".strip())
     return redirect("worker:versions")

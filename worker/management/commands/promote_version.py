@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from worker.models import ModelVersion
 from worker.queries import version_by_name
-from worker.services.adapters import put_into_use
+from worker.services.adapters import put_into_use, told_of_generator
 from worker.services.recipes import UnableToGenerate
 from worker.services.versions import NothingToRollBackTo, VersionRejected, roll_back
 
@@ -29,7 +29,8 @@ class Command(BaseCommand):
         except (VersionRejected, NothingToRollBackTo, UnableToGenerate) as error:
             raise CommandError(str(error)) from error
         record = {"version": str(used), "family": used.family, "is_synthetic": used.is_synthetic}
-        self.stdout.write(json.dumps(record) if options["is_json"] else f"{used} is in use.")
+        told = f"{used} is in use. {told_of_generator(used)}".strip()
+        self.stdout.write(json.dumps(record) if options["is_json"] else told)
 
 
 def _promoted(name: str, reason: str) -> ModelVersion:
