@@ -109,7 +109,8 @@ def _drawn(
     guidance: float,
     scale: float,
 ) -> "list[Drawn]":
-    from worker.generation.pipeline import draw, seed_for, with_adapter  # slow import
+    from worker.adapter.config import negative_with  # slow imports
+    from worker.generation.pipeline import draw, seed_for, with_adapter
 
     recipe = Recipe.of(original)
     with with_adapter(pipeline, adapter_folder(str(version)), scale):
@@ -119,7 +120,7 @@ def _drawn(
             [seed_for(prompt, 0) for prompt in prompts],
             steps=recipe.steps,
             guidance=guidance,
-            negative_prompt=version.manifest["mark"],
+            negative_prompt=negative_with(version.manifest["mark"], recipe.negative_prompt),
             width=recipe.width,
             height=recipe.height,
         )
