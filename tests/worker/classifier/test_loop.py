@@ -112,6 +112,9 @@ def test_train_writes_where_it_came_from(trained, base):
     assert result.manifest["data_sha256"] == loop.sha256_of_choices(CHOICES)
     assert result.manifest["base"] == {"name": "tiny", "sha256": checkpoints.read_manifest(base)["weights"]["sha256"]}
     assert (result.manifest["train_choices"], result.manifest["test_choices"]) == (41, 20)
+    scale = checkpoints.read(result.folder)[0]["logit_scale"].exp().item()
+    assert result.manifest["scale"] == pytest.approx(scale)
+    assert scale != pytest.approx(checkpoints.read(base)[0]["logit_scale"].exp().item())
     assert json.loads(json.dumps(result.metrics)) == result.metrics
 
 
