@@ -19,6 +19,11 @@ THRESHOLDS = np.linspace(0, 1, 11)
 def pairwise_accuracies(choices: Sequence[Choice], scores: Scores, *, seed: int = 0) -> list[Estimate]:
     """All conventions on the same choices, each by its name.
 
+    Args:
+        choices: of any sizes; what each convention leaves out stands with it.
+        scores: in logits, which only `threshold_accuracy` asks for.
+        seed: of the intervals' resampling.
+
     Raises:
         UnableToMeasure: scores are missing, too many, or not finite.
     """
@@ -77,6 +82,11 @@ def threshold_accuracy(choices: Sequence[Choice], scores: Scores, *, seed: int =
 
     A scorer sees a tie where the softmax probabilities of the two images differ by no more than a threshold. On the
     choices that are measured a tuned threshold would flatter, so half of the prompts give the threshold of the others.
+
+    Args:
+        choices: others than those between two images are left out.
+        scores: in logits: their softmax is the scorer's probability.
+        seed: of the halves, and of the interval's resampling.
 
     Returns:
         0..1, where a scorer that always sees a tie already gets (1 + share of ties)/2, which is the chance level to

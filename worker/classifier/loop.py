@@ -300,6 +300,7 @@ class _Run:
                 "name": f"HPS from {self.base.get('name') or 'CLIP'}",
                 "model": self.base["model"],
                 "preprocessing": self.preprocessing.to_manifest(),
+                "scale": self.model.logit_scale.exp().item(),
                 "seed": self.config.seed,
                 "metrics": metrics,
                 "train_choices": len(self.train_rows),

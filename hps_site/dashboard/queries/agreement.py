@@ -201,7 +201,7 @@ def _slice_result(
     return SliceResult(
         version=version,
         accuracy=metrics.top_one_accuracy(scored, numbers(scored, mine), seed=seed),
-        pairwise=pairwise_accuracies(scored, numbers(scored, mine), seed=seed),
+        pairwise=pairwise_accuracies(scored, _logits(version, scored, mine), seed=seed),
         test=test,
     )
 
@@ -232,9 +232,19 @@ def _detail(version: ModelVersion, held_out: Sequence[Choice], scores: Mapping[s
     return ScorerDetail(
         version=version,
         correlations=correlations(vote_shares(scored, scores), seed=seed),
-        calibration=calibration(scored, numbers(scored, scores), seed=seed),
+        calibration=calibration(scored, _logits(version, scored, scores), seed=seed),
         generators=generator_agreement(scored, scores, seed=seed),
     )
+
+
+def _logits(version: ModelVersion, choices: Sequence[Choice], scores: Mapping[str, float]) -> list[list[float]]:
+    """The scores as they went into the softmax of the version's training.
+
+    A score of CLIP or HPS is 100 * cosine. A trained version tells by what it multiplied the cosine; CLIP as published
+    multiplies by 100, and what has no cosine is taken as it is.
+    """
+    factor = version.manifest.get("scale", 100) / 100
+    return [[factor * number for number in of_choice] for of_choice in numbers(choices, scores)]
 
 
 def _figures_findings(result: SliceResult, report: SliceReport) -> list[Finding]:

@@ -1,6 +1,7 @@
 """Slices, coefficients and warnings, on votes made by hand."""
 
 import io
+import math
 
 import PIL.Image
 import pytest
@@ -90,6 +91,24 @@ def test_report_tests_each_two_scorers_on_what_both_have_scored_with_holms_p():
         ("hps-2", "hps-1", pytest.approx(-9 / 20), 20, 2 / 2**9),
     ]
     assert [one.adjusted_p for one in pairs] == [3 * 2 / 2**10, 1.0, 2 * 2 / 2**9]
+
+
+def test_calibration_and_threshold_stand_on_the_scale_that_a_version_was_trained_with():
+    campaign, tasks = forty_prompts()
+    clip, hps = make_version("clip"), make_version("hps")
+    type(hps).objects.filter(pk=hps.pk).update(manifest={"scale": 50.0})
+    for task in tasks:
+        # Odds of 9 to 1 by the scores as they are, of 3 to 1 by half of them.
+        give_scores(clip, task, [math.log(9), 0])
+        give_scores(hps, task, [math.log(9), 0])
+
+    report = report_of(campaign)
+
+    assert [[one.predicted for one in detail.calibration.bins] for detail in report.details] == [
+        [pytest.approx(0.1), pytest.approx(0.9)],
+        [pytest.approx(0.25), pytest.approx(0.75)],
+    ]
+    assert [result.pairwise[0].value for result in report.whole.results] == [1.0, 1.0]
 
 
 def test_report_counts_ties_where_a_convention_does_and_only_held_out_prompts():

@@ -116,6 +116,9 @@ def test_train_writes_where_it_came_from(trained, base):
     assert {name: result.manifest[name] for name in ("train_choices", "test_choices", "test_choices_left_out")} == {
         "train_choices": 41, "test_choices": 20, "test_choices_left_out": 0
     }  # fmt: skip
+    scale = checkpoints.read(result.folder)[0]["logit_scale"].exp().item()
+    assert result.manifest["scale"] == pytest.approx(scale)
+    assert scale != pytest.approx(checkpoints.read(base)[0]["logit_scale"].exp().item())
     assert json.loads(json.dumps(result.metrics)) == result.metrics
 
 
