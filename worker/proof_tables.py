@@ -161,7 +161,7 @@ def _sweep_rows(sweep: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
         for name, gain in cell["differences"].items():
             won = cell["wins"][name]
             wins = _("wins %(share)s") % {"share": _estimated(won, _percent)}
-            said.append(f"{name} {_estimated(gain, _signed)}, {wins}, n = {gain['n']}")
+            said += [f"{name} {_estimated(gain, _signed)}", f"{wins}, n = {gain['n']}"]
         if left_out := cell.get("left_out"):
             said.append(_("left out as blank, broken or blocked: %(n)s") % {"n": left_out})
         rows.setdefault(cell["guidance"], []).append(Cell("", tuple(said)))

@@ -222,8 +222,9 @@ def test_sweep_scores_no_faulty_picture(proven, tmp_path, monkeypatch):
     kept = json.loads((tmp_path / KEPT).read_text())["2 0.5"]["hps-1"]
     assert (kept[0], isinstance(kept[1], float)) == (None, True)
     assert (all_lost["differences"]["hps-1"]["value"], all_lost["left_out"]) == (None, 2)
-    assert proof_tables(proof).sweep[1].cells[0].notes[-2:] == (
-        "hps-1 –, wins –, n = 0",
+    assert proof_tables(proof).sweep[1].cells[0].notes[-3:] == (
+        "hps-1 –",
+        "wins –, n = 0",
         "left out as blank, broken or blocked: 2",
     )
 

@@ -229,7 +229,7 @@ def test_the_proof_stands_on_the_page_of_its_run_and_of_the_adapter(client, boss
         assert "20.500 +0.500 (+0.250 to +0.750) wins 75 % (60 % to 90 %)" in said
         assert "FID CLIP features of a tiny one; to photographs, n = 1,000" in said
         assert "Adapter scale 0.50" in said
-        assert "hps-1 +0.500 (+0.250 to +0.750), wins 75 % (60 % to 90 %), n = 40" in said
+        assert "hps-1 +0.500 (+0.250 to +0.750) wins 75 % (60 % to 90 %), n = 40" in said
         assert "a lighthouse" in said
         assert Image.objects.get(pk=image.pk).get_absolute_url() in client.get(page).content.decode()
 
