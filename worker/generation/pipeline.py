@@ -110,9 +110,20 @@ def use_scheduler(pipeline: DiffusionPipeline, name: str) -> None:
 
 
 def native_size(pipeline: DiffusionPipeline) -> tuple[int, int]:
-    """Width and height of the images that a model was trained on, in pixels."""
-    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
-    sides = denoiser.config.sample_size
+    """Width and height of the images that a model was trained on, in pixels.
+
+    Raises:
+        PipelineRejected: neither the model nor its pipeline says.
+    """
+    denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    # Those whose transformer takes any size, such as Flux, keep it with the pipeline.
+    sides = getattr(getattr(denoiser, "config", None), "sample_size", None) or getattr(
+        pipeline, "default_sample_size", None
+    )
+    if sides is None or not hasattr(pipeline, "vae_scale_factor"):
+        raise PipelineRejected(
+            f"{type(pipeline).__name__} does not say for which size of image it was made, so it can't be used here."
+        )
     height, width = sides if isinstance(sides, list | tuple) else (sides, sides)
     return width * pipeline.vae_scale_factor, height * pipeline.vae_scale_factor
 

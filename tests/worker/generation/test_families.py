@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -225,3 +226,11 @@ def test_same_noise_for_every_model(folders: dict[str, Path]) -> None:
         first.append(seen[0])
 
     assert torch.equal(*first)
+
+
+def test_the_size_of_a_model_whose_transformer_takes_any_is_its_pipelines():
+    takes_any = SimpleNamespace(transformer=SimpleNamespace(config=SimpleNamespace()), vae_scale_factor=8)
+
+    assert native_size(SimpleNamespace(**vars(takes_any), default_sample_size=128)) == (1024, 1024)
+    with pytest.raises(PipelineRejected, match="SimpleNamespace does not say for which size of image it was made"):
+        native_size(takes_any)
