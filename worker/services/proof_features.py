@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
-from django.conf import settings
 from django.db.models import QuerySet
 
 from annotations.models import Generator, Image
@@ -16,6 +15,7 @@ from scoring.reward_hacking import Arm, Arms, difference, kept
 from scoring.variety import closeness, copies, diversity
 from worker.models import Labelling, ModelVersion
 from worker.services.generation import UnableToGenerate
+from worker.services.image_sets import MOST_REFERENCE_IMAGES, READABLE, inception_tower
 from worker.services.label_sources import training_images
 from worker.services.scoring import UnknownScorer, open_picture, scorer_named
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from scoring.image_sets import Tower
 
-READABLE = {".jpg", ".jpeg", ".png", ".webp"}
-
-MOST_REFERENCE_IMAGES = 10_000
 MOST_TRAINING_IMAGES = 10_000
 
 
@@ -116,10 +113,10 @@ def describe_arms(
 
 def _tower(inception: str) -> "Tower":
     from scoring.hps import ClipScorer  # slow import
-    from scoring.image_sets import ClipTower, InceptionTower  # slow import
+    from scoring.image_sets import ClipTower  # slow import
 
     if inception:
-        return InceptionTower(Path(inception), None if settings.DEVICE == "auto" else settings.DEVICE)
+        return inception_tower(Path(inception))
     scorer = scorer_named("clip")
     if not isinstance(scorer, ClipScorer):
         raise UnknownScorer("The CLIP in use gives no features; put another one into use.")

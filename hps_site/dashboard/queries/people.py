@@ -171,12 +171,13 @@ def effect_of(annotator: Annotator) -> Effect:
     person = str(annotator.pk)
     campaigns = []
     for campaign in campaigns_of(annotator):
-        choices = choices_of(read_said([campaign]))
+        said = read_said([campaign])
+        choices, imported = choices_of(said), {vote.person for vote in said if not vote.is_order_shown}
         others = [choice for choice in choices if choice.annotator not in excluded | {person}]
         with_them = [choice for choice in choices if choice.annotator not in excluded - {person}]
         before, after = (others, with_them) if person in excluded else (with_them, others)
         if votes := len(with_them) - len(others):
-            changes = _changes(before, after, imported=_imported(campaign))
+            changes = _changes(before, after, imported)
             campaigns.append(CampaignEffect(campaign, votes, len(before), changes))
     held = Slot.objects.filter(annotator=annotator, state=Slot.State.LEASED).count()
     return Effect(campaigns=campaigns, versions=_trained_on(annotator), held=held)
@@ -190,13 +191,8 @@ def check_tasks(campaign: Campaign) -> list[Task]:
     )
 
 
-def _imported(campaign: Campaign) -> set[str]:
-    """Ids of the people whose votes in a campaign came in from a file, which tells nothing of places."""
-    annotators = Annotator.objects.filter(source=Annotator.Source.IMPORTED, votes__task__campaign=campaign)
-    return {str(pk) for pk in annotators.values_list("pk", flat=True).distinct()}
-
-
-def _changes(before: list[Choice], after: list[Choice], *, imported: set[str]) -> list[RankChange]:
+def _changes(before: list[Choice], after: list[Choice], imported: set[str]) -> list[RankChange]:
+    """`imported`: the people whose votes came in from a file, which tells nothing of places."""
     was, becomes = _ranking(before, imported), _ranking(after, imported)
     rank_after = {place.generator: at for at, place in enumerate(becomes, start=1)}
     place_after = {place.generator: place for place in becomes}
