@@ -7,6 +7,7 @@ the prompt with each. Both get the same random weights, the same pixels and eigh
 all images close together, so that the share of rankings that bfloat16 changes is an upper bound.
 """
 
+import copy
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,7 @@ class Comparison:
         self.ours = load_clip_scorer(folder, str(device))
         self.ours_bf16 = load_clip_scorer(folder, str(device), "bfloat16")
         self.plain = hps.load_clip(folder)[0].to(device).eval()
+        self.plain_bf16 = copy.deepcopy(self.plain).to(torch.bfloat16)
         self.tokenize = hps.tokenizer(self.plain)
         squares = np.stack([self.ours.preprocessing.square(opened(file)) for file in files])
         self.pixels = torch.from_numpy(self.ours.preprocessing.normalise(squares)).to(device)
@@ -81,8 +83,8 @@ class Comparison:
             "ours, score_pairs(), bf16": lambda: self.in_bulk(self.ours_bf16),
             "ours, score_pairs(), pictures in memory, float32": lambda: self.from_pictures(self.ours),
             "ours, score_pairs(), pictures in memory, bf16": lambda: self.from_pictures(self.ours_bf16),
-            "bare encode_image, pixels in memory, float32": lambda: self.bare(self.ours),
-            "bare encode_image, pixels in memory, bf16": lambda: self.bare(self.ours_bf16),
+            "bare encode_image, pixels in memory, float32": lambda: self.bare(self.plain),
+            "bare encode_image, pixels in memory, bf16": lambda: self.bare(self.plain_bf16),
             "plain open_clip loop, autocast to bf16": self.plain_loop,
             "decoding and resizing alone": self.decode_alone,
         }
@@ -124,10 +126,10 @@ class Comparison:
         return list(scorer.score_pairs(zip(self.pictures, prompts, strict=True)))
 
     @torch.inference_mode()
-    def bare(self, scorer: ClipScorer) -> None:
+    def bare(self, model: hps.CLIP) -> None:
         batch = hps.batch_for(self.device)
         for start in range(0, len(self.pixels), batch):
-            scorer.model.encode_image(self.pixels[start : start + batch].to(scorer.dtype))
+            model.encode_image(self.pixels[start : start + batch].to(model.logit_scale.dtype))
 
     @torch.no_grad()
     def plain_loop(self) -> list[float]:

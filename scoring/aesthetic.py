@@ -19,6 +19,7 @@ from torch import nn
 from scoring import checkpoints, hps
 from scoring.backend import pick_device
 from scoring.checkpoints import CheckpointRejected
+from scoring.halves import encode_image, for_scoring
 from scoring.preprocessing import Preprocessing
 
 KIND = "aesthetic"
@@ -71,7 +72,7 @@ class AestheticScorer:
         manifest: dict[str, Any],
         device: torch.device,
     ) -> None:
-        self.visual = visual.to(device).eval().requires_grad_(False)
+        self.visual = for_scoring(visual.to(device))
         self.head = head.to(device).eval().requires_grad_(False)
         self.preprocessing = preprocessing
         self.manifest = manifest
@@ -92,7 +93,7 @@ class AestheticScorer:
     def _score_batch(self, images: Sequence[Image.Image]) -> torch.Tensor:
         squares = np.stack([self.preprocessing.square(image) for image in images])
         pixels = torch.from_numpy(self.preprocessing.normalise(squares)).to(self.device)
-        embeddings = nn.functional.normalize(self.visual(pixels), dim=-1)
+        embeddings = nn.functional.normalize(encode_image(self.visual, pixels), dim=-1)
         scores: torch.Tensor = self.head(embeddings).double()
         return scores
 

@@ -29,8 +29,8 @@ from torch.nn import functional
 from scoring import checkpoints
 from scoring.backend import pick_device  # before open_clip: makes its own import of torchvision possible
 from scoring.checkpoints import CheckpointRejected
+from scoring.halves import encode_image, encode_text, for_scoring
 from scoring.preprocessing import Preprocessing
-from scoring.text_half import encode_text
 
 import open_clip  # isort: skip
 from open_clip.model import CLIP  # isort: skip
@@ -45,9 +45,9 @@ Item = TypeVar("Item")
 # Pictures to encode together, and batches that are decoded or wait for it while one is encoded.
 BATCH, READ_AHEAD = 64, 2
 
-# More than sixteen no longer fit into a processor's own memory. None is decoded meanwhile: both would want the same
-# cores, and each would drive out of their memory what the other needs.
-BATCH_ON_CPU, READ_AHEAD_ON_CPU = 16, 1
+# On a CPU none is decoded meanwhile: both would want the same cores, and each would drive out of their memory what the
+# other needs.
+BATCH_ON_CPU, READ_AHEAD_ON_CPU = 32, 1
 
 # Threads that decode and resize; Pillow lets go of Python's lock while it does.
 READERS = min(16, os.cpu_count() or 1)
@@ -106,7 +106,7 @@ class ClipScorer:
         precision: Precision = "float32",
     ) -> None:
         self.dtype: torch.dtype = getattr(torch, precision)
-        self.model = model.to(device, self.dtype).eval().requires_grad_(False)
+        self.model = for_scoring(model.to(device, self.dtype))
         self.preprocessing = preprocessing
         self.manifest = manifest
         self.kind = str(manifest["kind"])
@@ -178,8 +178,7 @@ class ClipScorer:
             bytes_of_pixels = bytes_of_pixels.pin_memory()
         # A quarter of the bytes of float32 go to the device; what `Preprocessing.normalise` does is done there.
         pixels = bytes_of_pixels.to(self.device, non_blocking=True).float().div_(255).sub_(self._mean).div_(self._std)
-        embeddings: torch.Tensor = self.model.encode_image(pixels.to(self.dtype))
-        return embeddings.float()
+        return encode_image(self.model.visual, pixels.to(self.dtype)).float()
 
     @torch.inference_mode()
     def encode_texts(self, prompts: Sequence[str]) -> torch.Tensor:

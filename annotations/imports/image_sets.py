@@ -219,7 +219,7 @@ class _Reading:
         except (BadRecord, ImageRejected) as error:
             return f"file: {shown(PurePosixPath(row.file).name)} is refused: {error}"
         store_file(checked=checked)
-        return ImageFacts(checked.sha256, checked.format, checked.width, checked.height)
+        return checked.facts
 
     @transaction.atomic
     def _record(self, rows: Sequence[ManifestRow], read: Sequence[ImageFacts | str]) -> None:

@@ -181,7 +181,7 @@ def import_images(
         except OSError as error:
             raise UnableToImport(f"{row.file} cannot be read: {error.strerror}. What was read before stays.") from error
         store_file(checked=checked)
-        return ImageFacts(checked.sha256, checked.format, checked.width, checked.height)
+        return checked.facts
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         while batch := list(islice(rows, IMAGES_AT_ONCE)):

@@ -206,7 +206,7 @@ def check_file(path: Path) -> CheckedFile | ImageRejected:
         image = read_image(path)
     except ImageRejected as error:
         return ImageRejected(error.reason)  # without the traceback, which would hold the picture
-    return CheckedFile(path, ImageFacts(image.sha256, image.format, image.width, image.height))
+    return CheckedFile(path, image.facts)
 
 
 def store_files(files: Iterable[CheckedFile]) -> None:

@@ -119,6 +119,8 @@ class Image(models.Model):
     format = models.CharField(_("format"), max_length=4, choices=Format, blank=True)
     width = models.PositiveIntegerField(_("width in pixels"))
     height = models.PositiveIntegerField(_("height in pixels"))
+    # None without pixels, and for images that were there before it was kept.
+    brightness = models.FloatField(_("brightness, 0 to 1"), null=True, blank=True, editable=False)
     settings = models.JSONField(_("how it was made"), default=dict, blank=True)
     corrupted_from = models.ForeignKey(
         "self",
@@ -153,6 +155,10 @@ class Image(models.Model):
                 condition=(Q(width__gt=0, height__gt=0) & ~Q(file="") & ~Q(format=""))
                 | Q(file="", format="", width=0, height=0, is_hidden=True) & ~Q(reference=""),
                 name="image_has_pixels_or_is_hidden",
+            ),
+            models.CheckConstraint(
+                condition=Q(brightness__isnull=True) | Q(brightness__gte=0, brightness__lte=1) & ~Q(file=""),
+                name="image_brightness_in_range",
             ),
             models.CheckConstraint(
                 condition=Q(is_hidden=True) | Q(hidden_reason=""), name="image_hidden_reason_if_hidden"

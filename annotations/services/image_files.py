@@ -9,12 +9,12 @@ profile is dropped, so that people and models see the same numbers.
 import builtins
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, ImageStat
 
 from annotations.services.image_containers import ContainerRejected, Picture, picture_of, png_pixels_are_exact
 
@@ -27,6 +27,7 @@ MAX_PIXELS = 25_000_000
 warnings.simplefilter("error", Pillow.DecompressionBombWarning)
 
 ORIENTATION_TAG = 0x0112
+BRIGHTNESS_SIDE = 64
 KEPT_MODES = {"JPEG": {"L", "RGB"}, "PNG": {"L", "RGB", "RGBA"}, "WEBP": {"RGB", "RGBA"}}
 # Near-lossless for JPEG, lossless for the others.
 ENCODINGS: dict[str, dict[str, object]] = {
@@ -54,6 +55,8 @@ class ImageFacts:
     """JPEG, PNG or WEBP."""
     width: int
     height: int
+    brightness: float
+    """Mean luma, 0 (black) to 1 (white), transparent parts seen on black."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class CheckedImage(ImageFacts):
     """A picture with the bytes to store."""
 
     bytes: builtins.bytes
+
+    @property
+    def facts(self) -> ImageFacts:
+        return ImageFacts(**{field.name: getattr(self, field.name) for field in fields(ImageFacts)})
 
 
 def read_image(content: bytes | Path) -> CheckedImage:
@@ -80,7 +87,8 @@ def read_image(content: bytes | Path) -> CheckedImage:
         clean = cleaned(picture, image)
         # Width and height of the upright picture; the sides swap with a quarter turn.
         width, height = image.size if orientation_of(picture) < 5 else image.size[::-1]
-    return CheckedImage(hashlib.sha256(clean).hexdigest(), picture.format, width, height, clean)
+        sha256 = hashlib.sha256(clean).hexdigest()
+        return CheckedImage(sha256, picture.format, width, height, brightness_of(image), clean)
 
 
 def read_bytes(content: bytes | Path) -> bytes:
@@ -144,6 +152,16 @@ def orientation_of(picture: Picture) -> int:
 def turned(image: Pillow.Image, orientation: int) -> Pillow.Image:
     image.getexif()[ORIENTATION_TAG] = orientation
     return ImageOps.exif_transpose(image)
+
+
+def brightness_of(image: Pillow.Image) -> float:
+    """Mean luma of a picture, 0 (black) to 1 (white), from a copy of 64 by 64 pixels."""
+    whole = image if image.mode in {"L", "RGB", "RGBA"} else plain(image, with_alpha=True)
+    small = whole.resize((BRIGHTNESS_SIDE, BRIGHTNESS_SIDE), Pillow.Resampling.BOX)
+    if small.mode == "RGBA":
+        small = Pillow.alpha_composite(Pillow.new("RGBA", small.size, "black"), small)
+    [mean] = ImageStat.Stat(small.convert("L")).mean
+    return mean / 255
 
 
 def plain(image: Pillow.Image, *, with_alpha: bool) -> Pillow.Image:

@@ -100,6 +100,7 @@ def unsaved_image(
         format=facts.format,
         width=facts.width,
         height=facts.height,
+        brightness=facts.brightness,
         is_hidden=bool(hidden_reason),
         hidden_reason=hidden_reason,
     )

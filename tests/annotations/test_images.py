@@ -54,6 +54,25 @@ def pixels(content: bytes, mode: str = "RGB") -> list[object]:
     return list(PIL.Image.open(io.BytesIO(content)).convert(mode).get_flattened_data())
 
 
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("RGB", (0, 0, 0), 0.0),
+        ("RGB", (128, 128, 128), 128 / 255),
+        ("RGB", (255, 0, 0), 76 / 255),  # the eye sees little of red: .299
+        ("L", 255, 1.0),
+        ("1", 1, 1.0),
+        ("I;16", 32_768, 128 / 255),
+        ("RGBA", (255, 255, 255, 128), 128 / 255),  # seen on black, as scorers see it
+    ],
+)
+def test_read_image_measures_brightness(mode: str, colour: object, expected: float) -> None:
+    file = io.BytesIO()
+    PIL.Image.new(mode, (100, 70), colour).save(file, "PNG")
+
+    assert read_image(file.getvalue()).brightness == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_read_image_refuses_a_hostile_file_with_its_reason(name: str) -> None:
     content, reason = HOSTILE[name]
@@ -406,6 +425,15 @@ def test_store_images_hides_what_comes_with_a_reason() -> None:
     stored = store_images(items=items)
 
     assert [(image.is_hidden, image.hidden_reason) for image in stored] == [(False, ""), (True, "blurred")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_brightness_lies_between_black_and_white(value: float) -> None:
+    image = make_image(has_file=False)
+
+    with pytest.raises(IntegrityError, match="image_brightness_in_range"):
+        Image.objects.filter(pk=image.pk).update(brightness=value)
 
 
 @pytest.mark.django_db

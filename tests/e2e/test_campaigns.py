@@ -15,6 +15,7 @@ from annotations.services import uploads
 from annotations.services.uploads import open_upload
 from tests.annotations.factories import make_campaign, make_generator, make_image, make_prompt, picture_bytes
 from tests.annotations.packages import two_generators, zip_of
+from tests.e2e.voting import wait_for_images
 from tests.e2e.windows import DESKTOP, PHONE, Opened
 from worker.models import Run
 from worker.services.execution import execute_run
@@ -159,9 +160,8 @@ def test_the_page_shows_what_belongs_to_the_source(opened_by_staff: Opened) -> N
 
 def vote(page: Page, key: str, progress: str) -> str:
     """Presses a key once the images may be chosen; gives the prompt that was voted on."""
-    expect(page.locator("[data-vote][data-state=shown]")).to_be_visible()
+    wait_for_images(page)
     prompt = page.locator("[data-prompt]").inner_text()
-    page.wait_for_timeout(300)  # nobody chooses sooner, and the page takes nothing sooner
     page.keyboard.press(key)
     expect(page.locator("[data-progress]")).to_have_text(progress)
     return prompt
@@ -169,7 +169,7 @@ def vote(page: Page, key: str, progress: str) -> str:
 
 def wait_for_the_next(page: Page, *, after: str) -> None:
     expect(page.locator("[data-prompt]")).not_to_have_text(after)
-    expect(page.locator("[data-vote][data-state=shown]")).to_be_visible()
+    wait_for_images(page)
 
 
 def test_a_preview_is_voted_in_and_undone_and_nothing_is_counted(opened_by_staff: Opened) -> None:
@@ -188,7 +188,6 @@ def test_a_preview_is_voted_in_and_undone_and_nothing_is_counted(opened_by_staff
     wait_for_the_next(page, after=second)
     third = vote(page, "2", "2 voted, 1 left")
     wait_for_the_next(page, after=third)
-    page.wait_for_timeout(300)
     page.keyboard.press("2")
 
     page.wait_for_url(f"**{reverse('dashboard:campaign-page', args=['foxes'])}")

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from annotations.models import Demographics, Participation, Vote
 from tests.annotations.factories import make_campaign, make_recruitment
+from tests.e2e.voting import wait_for_images
 from tests.e2e.windows import PHONE, Opened
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -31,8 +32,8 @@ def check(page: Page) -> None:
 
 def tap_an_image(page: Page) -> str:
     """Chooses the first image after a look at all of them; gives its address. A quicker tap is half of a double one."""
-    page.wait_for_selector("[data-vote][data-state=shown]")
-    page.wait_for_timeout(600)
+    wait_for_images(page)
+    page.wait_for_timeout(500)
     address = page.locator(".tile__image").first.get_attribute("src")
     page.locator(".tile").first.tap()
     return str(address)

@@ -122,12 +122,13 @@ def test_each_button_bears_its_key(opened: Opened, ada: User) -> None:
 def test_keyboards_of_other_scripts_work_by_the_place_of_the_key(opened: Opened, ada: User) -> None:
     page = vote_page(opened, make_campaign(tasks=3, has_files=True), ada)
 
-    for key, code in [("ف", "KeyT"), ("٢", "Digit2"), ("é", "Digit2")]:
+    for voted, (key, code) in enumerate([("ف", "KeyT"), ("٢", "Digit2"), ("é", "Digit2")]):
+        wait_for_images(page)
         page.evaluate(
             "([key, code]) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, code, bubbles: true}))",
             [key, code],
         )
-        page.wait_for_timeout(400)
+        settled(page, voted + 1)
 
     tie, first, second = settled(page, 3)
     assert tie.outcome == "tie"

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from annotations.models import Campaign, Vote
 from tests.annotations.factories import make_campaign, make_image, make_prompt, make_task, picture_bytes
-from tests.e2e.voting import settled, vote_page
+from tests.e2e.voting import images_of, settled, vote_page, wait_for_other_images
 from tests.e2e.windows import PHONE, Opened, violations
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -161,12 +161,12 @@ def test_flicker_shows_one_image_after_the_other_at_the_same_place(
 
 def test_that_the_view_was_used_is_kept_with_the_vote(opened: Opened, ada: User, campaign: Campaign) -> None:
     page = vote_page(opened, campaign, ada)
+    before = images_of(page)
     page.keyboard.press("x")
     page.keyboard.press("2")
     page.keyboard.press("Escape")
     page.keyboard.press("3")
-    settled(page, 1)
-    page.wait_for_timeout(300)
+    wait_for_other_images(page, than=before)
     page.keyboard.press("1")
 
     first, second = settled(page, 2)

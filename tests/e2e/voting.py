@@ -10,6 +10,11 @@ from annotations.queries import voting as queries
 from tests.annotations.factories import make_campaign, make_task
 from tests.e2e.windows import Opened
 
+# How long images have been in sight is counted by the page from a frame after they were shown: this is measured there
+# too, since the test may learn of it late, and its own waiting is no measure of what the page saw pass.
+UNTIL_LOOKED_AT = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 130)))"
+STILL_STANDING = "window.passed = 1000; performance.now = () => window.passed;"
+
 
 def vote_page(opened: Opened, campaign: Campaign, user: User, **options: Any) -> Page:
     page = opened(f"/c/{campaign.slug}/vote/", user=user, **options)
@@ -17,10 +22,30 @@ def vote_page(opened: Opened, campaign: Campaign, user: User, **options: Any) ->
     return page
 
 
+def still_page(opened: Opened, campaign: Campaign, user: User) -> Page:
+    """A voting page for which no time passes but what `let_pass` lets pass, however slow the machine."""
+    page = opened(user=user)
+    page.add_init_script(STILL_STANDING)
+    page.goto(f"/c/{campaign.slug}/vote/")
+    wait_for_images(page)
+    return page
+
+
+def let_pass(page: Page, milliseconds: int) -> None:
+    page.evaluate("milliseconds => { window.passed += milliseconds; }", milliseconds)
+
+
 def wait_for_images(page: Page) -> None:
     """Until all images are in sight, and for as long as nobody could have decided."""
     page.wait_for_selector("[data-vote][data-state=shown]")
-    page.wait_for_timeout(140)
+    page.evaluate(UNTIL_LOOKED_AT)
+
+
+def wait_for_other_images(page: Page, *, than: list[str]) -> None:
+    page.wait_for_function(
+        "before => document.querySelector('.tile__image')?.src.endsWith(before) === false", arg=than[0]
+    )
+    wait_for_images(page)
 
 
 def images_of(page: Page) -> list[str]:
@@ -38,7 +63,8 @@ def press(page: Page, key: str) -> None:
                && document.querySelector('.tile__image')?.src.endsWith(before) === false""",
         arg=before[0],
     )
-    page.wait_for_timeout(140)
+    if page.locator("[data-vote][data-state=shown]").count():
+        page.evaluate(UNTIL_LOOKED_AT)
 
 
 def settled(page: Page, count: int) -> list[Vote]:

@@ -63,6 +63,21 @@ def test_score_images_of_a_manifest_as_json(manifest: Path) -> None:
     assert json.loads(text) == {"rows": 26, "scored": 0, "resumed": 0}
 
 
+def test_score_images_in_another_precision_is_another_job(manifest: Path) -> None:
+    clip, out = tiny.write_clip(manifest.parent / "clip"), manifest.parent / "out.parquet"
+    arguments = ["--scorer", clip, "--manifest", manifest, "--out", out, "--root", manifest.parent / "images"]
+
+    said(*arguments, "--precision", "bfloat16")
+    halved = pq.read_table(out)["score"].to_pylist()[0]
+    with pytest.raises(CommandError, match="scores of another manifest, root or scorer"):
+        said(*arguments)
+    out.unlink()
+    said(*arguments)
+    whole = pq.read_table(out)["score"].to_pylist()[0]
+
+    assert 0 < abs(halved - whole) < 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -11,8 +11,10 @@ from annotations.models import Campaign, Candidate, Image, Split, Task
 from annotations.queries.voting import shown_claims
 from annotations.services.gold import UnableToMakeGold
 from annotations.services.voting import claim_slots
+from scoring.power import plan_pairs
 from tests.annotations.factories import make_annotator, make_generator, make_image, make_prompt
 from tests.worker.generators import claimed_run, make_scorers, make_tiny_generator
+from worker.forms.studies import default_plan
 from worker.models import ImageScore, ModelVersion, Run, Study
 from worker.services import studies
 from worker.services.studies import UnableToCreateStudy, create_study, perform_study, prompts_for_study
@@ -280,6 +282,7 @@ def test_create_study_command_takes_held_out_prompts_alone_and_says_what_it_star
     texts = [prompt.text for prompt in held_out_prompts(3)]
     (tmp_path / "prompts.txt").write_text("\n".join([make_prompt(split=Split.TRAIN).text, *texts]))
     arguments = ["--adapter", "adapter-1", "--generator", "original", "--slug", "study", "--count", "2", "--votes", "3"]
+    plan = plan_pairs(0.6, available=3, prompts=2, votes_per_pair=3)
     out = StringIO()
 
     call_command("create_study", *arguments, "--prompts", str(tmp_path / "prompts.txt"), "--json", stdout=out)
@@ -291,6 +294,7 @@ def test_create_study_command_takes_held_out_prompts_alone_and_says_what_it_star
         "adapter": "adapter-1",
         "pairs": 2,
         "votes_per_pair": 3,
+        "plan": {"share": 0.6, "prompts": 2, "votes_per_pair": 3, "power": plan.power},
         "is_synthetic": True,
         "left_out": {},
         "findings": [],
@@ -302,15 +306,43 @@ def test_create_study_command_says_what_it_does_not_show(adapter, tmp_path):
     study = create_study(version=adapter, original=original, prompts=prompts, slug="first", gold_share=0)
     Image.objects.filter(generator=study.adapted, prompt__in=prompts[:4]).update(is_hidden=True, hidden_reason="blank")
     (tmp_path / "prompts.txt").write_text("\n".join(prompt.text for prompt in prompts))
-    arguments = ["--adapter", "adapter-1", "--generator", "original", "--slug", "second"]
+    arguments = ["--adapter", "adapter-1", "--generator", "original", "--slug", "second", "--votes", "20"]
     out = StringIO()
 
     call_command("create_study", *arguments, "--prompts", str(tmp_path / "prompts.txt"), stdout=out)
 
-    started, not_shown, warning = out.getvalue().splitlines()
+    started, finds, not_shown, warning = out.getvalue().splitlines()
     assert "1 pairs, 20 votes each" in started
+    assert finds == "If 60 % of the votes were for one of the two, 14 % of such studies would find it."
     assert not_shown == "Not shown to people: adapted: 4 blank."
     assert warning.startswith("WARNING: Faulty images: 80 % of the adapted images are blank")
+
+
+def test_create_study_command_plans_by_the_share_worth_finding_as_the_page_does(adapter, tmp_path):
+    original = make_tiny_generator("original")
+    held_out_prompts(3)
+    plan = plan_pairs(0.7, available=3)
+    out = StringIO()
+
+    call_command(
+        "create_study", "--adapter", "adapter-1", "--generator", "original", "--slug", "study", "--effect", "0.7",
+        "--json", stdout=out,
+    )  # fmt: skip
+
+    record = json.loads(out.getvalue())
+    assert (record["pairs"], record["votes_per_pair"]) == (plan.prompts, plan.votes_per_pair)
+    assert record["plan"]["power"] == plan.power
+    assert default_plan(original) == plan_pairs(0.6, available=3)
+
+
+def test_create_study_command_takes_prompts_of_training_where_no_adapter_takes_part(db):
+    prompt = make_prompt(split=Split.TRAIN)
+    for name in ("one", "other"):
+        make_image(prompt=prompt, generator=make_generator(name))
+
+    call_command("create_study", "--generator", "one", "--against", "other", "--slug", "study", stdout=StringIO())
+
+    assert [task.prompt for task in Task.objects.filter(purpose=Task.Purpose.REGULAR)] == [prompt]
 
 
 @pytest.mark.parametrize(

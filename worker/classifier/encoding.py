@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from scoring import hps
 from scoring.distributed import Processes
+from scoring.halves import encode_image, encode_text, text_length
 from scoring.losses import shared_targets
 from scoring.preferences import Choice
 from scoring.preprocessing import Preprocessing
-from scoring.text_half import encode_text, text_length
 from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
 from worker.classifier.data import ChoiceTable, ImageReader
@@ -142,7 +142,8 @@ class Encoder:
             some = keys[start : start + SCORED_AT_ONCE]
             self._reader.ask(keys[start + SCORED_AT_ONCE : start + 2 * SCORED_AT_ONCE])
             pixels = torch.from_numpy(self._reader.pixels(some)).to(self._device)
-            images |= zip(some, self._model.encode_image(pixels, normalize=True), strict=True)
+            encoded = encode_image(self._model.visual, pixels)
+            images |= zip(some, functional.normalize(encoded, dim=-1), strict=True)
             on_done(start + len(some), len(keys))
         return [
             (100 * torch.stack([images[key] for key in choice.images]) @ texts[choice.prompt]).tolist()

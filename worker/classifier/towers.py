@@ -3,10 +3,18 @@
 import torch
 from torch import nn
 
-from scoring.text_half import attention_mask, text_length  # before open_clip: makes its import of torchvision possible
+from scoring.halves import (  # before open_clip, see there
+    attention_mask,
+    embedded,
+    few_at_once,
+    image_tail,
+    text_length,
+    text_tail,
+    through,
+)
 
 from open_clip.model import CLIP  # isort: skip
-from open_clip.transformer import Transformer, VisionTransformer, text_global_pool  # isort: skip
+from open_clip.transformer import Transformer, VisionTransformer  # isort: skip
 
 
 class UnableToUnlock(ValueError):
@@ -40,15 +48,14 @@ def unlock(model: CLIP, *, image_blocks: int, text_blocks: int) -> None:
 
 def image_trunk(model: CLIP, pixels: torch.Tensor, trained_blocks: int) -> torch.Tensor:
     """What the frozen image blocks make of pixels (n, 3, size, size): (n, tokens, width)."""
-    tokens: torch.Tensor = model.visual._embeds(pixels)  # open_clip has no public way to half a pass
-    return _through(_frozen(model.visual.transformer, trained_blocks), tokens, None)
+    visual, blocks = model.visual, _frozen(model.visual.transformer, trained_blocks)
+    return torch.cat([through(blocks, embedded(visual, some)) for some in few_at_once(visual, pixels)])
 
 
 def image_head(model: CLIP, tokens: torch.Tensor, trained_blocks: int) -> torch.Tensor:
     """From `image_trunk` to embeddings of length one, (n, embed_dim): what `encode_image` gives, to the rounding."""
-    tokens = _through(_trained(model.visual.transformer, trained_blocks), tokens, None)
-    pooled, _ = model.visual._pool(tokens)
-    return nn.functional.normalize(pooled @ model.visual.proj, dim=-1)
+    embeddings = image_tail(model.visual, tokens, _trained(model.visual.transformer, trained_blocks))
+    return nn.functional.normalize(embeddings, dim=-1)
 
 
 def text_trunk(model: CLIP, texts: torch.Tensor, trained_blocks: int) -> torch.Tensor:
@@ -58,7 +65,7 @@ def text_trunk(model: CLIP, texts: torch.Tensor, trained_blocks: int) -> torch.T
     """
     length = text_length(model, texts)
     tokens: torch.Tensor = model.token_embedding(texts[:, :length]) + model.positional_embedding[:length]
-    tokens = _through(_frozen(model.transformer, trained_blocks), tokens, attention_mask(model, length))
+    tokens = through(_frozen(model.transformer, trained_blocks), tokens, attention_mask(model, length))
     return nn.functional.pad(tokens, (0, 0, 0, texts.shape[1] - length))
 
 
@@ -67,10 +74,8 @@ def text_head(model: CLIP, tokens: torch.Tensor, texts: torch.Tensor, trained_bl
 
     Tokens and ids may both be cut at the `text_length`.
     """
-    mask = attention_mask(model, tokens.shape[1])
-    tokens = model.ln_final(_through(_trained(model.transformer, trained_blocks), tokens, mask))
-    pooled = text_global_pool(tokens, texts, model.text_pool_type, eos_token_id=model.text_eos_id)
-    return nn.functional.normalize(pooled @ model.text_projection, dim=-1)
+    embeddings = text_tail(model, tokens, texts, _trained(model.transformer, trained_blocks))
+    return nn.functional.normalize(embeddings, dim=-1)
 
 
 def _frozen(transformer: Transformer, trained_blocks: int) -> list[nn.Module]:
@@ -79,9 +84,3 @@ def _frozen(transformer: Transformer, trained_blocks: int) -> list[nn.Module]:
 
 def _trained(transformer: Transformer, trained_blocks: int) -> list[nn.Module]:
     return list(transformer.resblocks)[len(transformer.resblocks) - trained_blocks :]
-
-
-def _through(blocks: list[nn.Module], tokens: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    for block in blocks:
-        tokens = block(tokens, attn_mask=attention_mask)
-    return tokens

@@ -20,7 +20,7 @@ from worker.services.own_scorers import register_own_scorer, register_own_scorer
 from worker.services.versions import scorer_for
 
 if TYPE_CHECKING:
-    from scoring.hps import Scorer
+    from scoring.hps import Precision, Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +135,12 @@ def version_named(name: str) -> ModelVersion:
     )
 
 
-def scorer_named(name: str) -> "Scorer":
+def scorer_named(name: str, precision: "Precision" = "float32") -> "Scorer":
     """The scorer of a version's name (see `version_named`), in a folder, or of one's own (see `scoring.scorers`).
+
+    Args:
+        name: of any of the three.
+        precision: of the arithmetic of CLIP and HPS; the others have their own.
 
     Raises:
         UnknownScorer: there is no such version, no such folder, and no module of SCORER_MODULES has it.
@@ -148,8 +152,8 @@ def scorer_named(name: str) -> "Scorer":
     if Path(name).is_dir():
         from scoring.hps import load_scorer  # slow import
 
-        return load_scorer(name, None if settings.DEVICE == "auto" else settings.DEVICE)
-    return scorer_for(version_named(name))
+        return load_scorer(name, None if settings.DEVICE == "auto" else settings.DEVICE, precision)
+    return scorer_for(version_named(name), precision)
 
 
 def images_of(campaign: Campaign | None) -> QuerySet[Image]:

@@ -20,7 +20,7 @@ from worker.models import ModelVersion, Promotion, Rejection, Run
 from worker.queries import generator_of, previous_version, rejection_of
 
 if TYPE_CHECKING:
-    from scoring.hps import Scorer
+    from scoring.hps import Precision, Scorer
 
 
 class VersionRejected(ValueError):
@@ -205,8 +205,12 @@ def folder_of(version: ModelVersion) -> Path:
     return Path(settings.ARTEFACTS_DIR) / version.folder
 
 
-def scorer_for(version: ModelVersion) -> "Scorer":
+def scorer_for(version: ModelVersion, precision: "Precision" = "float32") -> "Scorer":
     """The scorer of a version, loaded once per process.
+
+    Args:
+        version: of any family but adapters.
+        precision: of the arithmetic of CLIP and HPS; the others have their own.
 
     Raises:
         UnableToLoadScorer: adapters don't score.
@@ -217,7 +221,7 @@ def scorer_for(version: ModelVersion) -> "Scorer":
         raise UnableToLoadScorer(f"{version} is an adapter; choose a version that scores.")
     if version.family not in ModelVersion.Family:
         return _own_scorer(version)
-    return _load_scorer(folder_of(version), version.sha256)
+    return _load_scorer(folder_of(version), version.sha256, precision)
 
 
 def _own_scorer(version: ModelVersion) -> "Scorer":
@@ -232,11 +236,11 @@ def _own_scorer(version: ModelVersion) -> "Scorer":
 
 
 @functools.lru_cache(maxsize=4)
-def _load_scorer(folder: Path, _sha256: str) -> "Scorer":
+def _load_scorer(folder: Path, _sha256: str, precision: "Precision") -> "Scorer":
     from scoring.hps import load_scorer  # slow import
 
     device = None if settings.DEVICE == "auto" else settings.DEVICE
-    return load_scorer(folder, device)
+    return load_scorer(folder, device, precision)
 
 
 def verified(folder: Path) -> str:

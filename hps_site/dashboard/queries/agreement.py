@@ -122,7 +122,6 @@ def agreement_report(
     choices: Sequence[Choice],
     versions: Sequence[ModelVersion],
     *,
-    looks: Looks | None = None,
     seed: int = 0,
 ) -> AgreementReport:
     """Scorers that have scored held-out candidates, slice by slice.
@@ -131,7 +130,6 @@ def agreement_report(
         campaigns: whose candidates were scored.
         choices: counted votes of these campaigns, from `ballots.read_choices`.
         versions: the scorers to look at, from `scorer_versions` or `versions_in_use`; one of CLIP is the base.
-        looks: by default those of `file_looks`.
         seed: of all resampling.
 
     Returns:
@@ -147,7 +145,7 @@ def agreement_report(
         base = None  # scores of a part of a set, or of train prompts alone, say nothing here
     cut = slices(held_out, _tags(held_out))
     reports = [_slice_report(one, judged, base, scores, seed) for one in cut.slices]
-    looks = file_looks(campaigns) if looks is None else looks
+    looks = file_looks(campaigns)
     return AgreementReport(
         slices=reports,
         left_out=cut.left_out,

@@ -10,7 +10,6 @@ from hps_site.dashboard import text_agreement, text_reports
 from hps_site.dashboard.queries import ballots
 from hps_site.dashboard.queries.agreement import agreement_report
 from hps_site.dashboard.queries.demographic_slices import group_report
-from hps_site.dashboard.queries.looks import all_looks, file_looks
 from hps_site.dashboard.queries.scorers import compare_scorers, scorer_versions, versions_in_use
 
 
@@ -21,25 +20,18 @@ class Command(BaseCommand):
         parser.add_argument(
             "--campaign", metavar="SLUG", default="", help="one campaign; without it, all that people voted in"
         )
-        parser.add_argument(
-            "--brightness",
-            action="store_true",
-            dest="has_brightness",
-            help="open the image files as well, to warn of a score that follows brightness",
-        )
         parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON instead of a table")
 
-    def handle(self, *_args: Any, campaign: str, is_json: bool, has_brightness: bool, **_options: Any) -> None:
+    def handle(self, *_args: Any, campaign: str, is_json: bool, **_options: Any) -> None:
         try:
             campaigns = ballots.campaigns_to_report(campaign)
             choices = ballots.read_choices(campaigns)
             report = compare_scorers(campaigns, choices)
             report.require_choices()
-            looks = all_looks(campaigns) if has_brightness else file_looks(campaigns)
-            detail = agreement_report(campaigns, choices, scorer_versions(), looks=looks)
+            detail = agreement_report(campaigns, choices, scorer_versions())
             # Over several campaigns the difference to one of them would tell of few people.
             groups = group_report(campaigns[0], choices, versions_in_use()) if len(campaigns) == 1 else None
-        except (ballots.NothingToReport, OSError) as error:
+        except ballots.NothingToReport as error:
             raise CommandError(str(error)) from error
         if is_json:
             record = text_reports.scorer_record(campaigns, report) | text_agreement.agreement_record(detail)

@@ -230,13 +230,6 @@ def test_evaluate_scorers_as_json_holds_the_test_of_each_two_scorers():
     assert (pair["paired_test"]["difference"]["value"], pair["paired_test"]["p_value"]) == (pytest.approx(-4 / 7), 0.5)
 
 
-def test_evaluate_scorers_names_a_file_that_it_cannot_open():
-    birds()
-
-    with pytest.raises(CommandError, match="No such file"):
-        call_command("evaluate_scorers", "--campaign", "birds", "--brightness")
-
-
 def test_evaluate_scorers_marks_synthetic_votes():
     campaign = empty_campaign(slug="toys", is_synthetic=True)
     cast(task_of(campaign, ["a", "b"]), make_annotator(), 0)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from scoring import hps, text_half
+from scoring import halves, hps
 from tests.scoring import tiny
 from worker.classifier import towers
 from worker.classifier.config import HPS2, PAPER
@@ -128,7 +128,7 @@ def test_trunk_and_head_give_what_the_whole_model_gives(trained_blocks):
 def test_text_head_gives_the_same_without_the_padding():
     model = tiny.clip().eval()
     texts = hps.tokenizer(model)(["a red circle", "blue"])
-    length = text_half.text_length(model, texts)
+    length = halves.text_length(model, texts)
 
     with torch.no_grad():
         tokens = towers.text_trunk(model, texts, 2)[:, :length]
