@@ -14,8 +14,8 @@ from scipy import sparse, stats
 
 from scoring import choice_model, rankings
 from scoring.choice_model import Counts, Floats
-from scoring.intervals import interval_of_biased
-from scoring.metrics import Estimate, UnableToMeasure, percentile_interval, resampled_sums, tau_b
+from scoring.intervals import correlation_interval, interval_of_biased
+from scoring.metrics import Estimate, UnableToMeasure, resampled_sums, tau_b
 from scoring.preferences import Choice
 
 
@@ -247,5 +247,5 @@ def _ratio(name: str, products: Floats, clusters: Sequence[str], n: int, seed: i
         return Estimate(name, value, None, None, n, "things", "All are of one prompt: no interval.")
     drawn = np.concatenate(list(resampled_sums(sums, seed)))
     spread = drawn[:, 1] * drawn[:, 2]
-    low, high = percentile_interval(drawn[spread > 0, 0] / np.sqrt(spread[spread > 0]))
+    low, high = correlation_interval(value, drawn[spread > 0, 0] / np.sqrt(spread[spread > 0]), len(sums))
     return Estimate(name, value, low, high, n, "things")

@@ -25,7 +25,8 @@ from scoring.backend import pick_device  # before torchmetrics: makes its own im
 from scoring.checkpoints import CheckpointRejected
 from scoring.comparisons import ExchangeTest
 from scoring.hps import ClipScorer
-from scoring.metrics import CONFIDENCE, Estimate, UnableToMeasure
+from scoring.intervals import percentile_interval
+from scoring.metrics import Estimate, UnableToMeasure
 
 import open_clip  # isort: skip
 from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3  # isort: skip
@@ -330,7 +331,7 @@ def _estimate(name: str, value: float, replicates: list[float], n: int) -> Estim
     if len(replicates) < 2:
         return Estimate(name=name, value=value, low=None, high=None, n=n, reason="no resamples")
     shifted = np.array(replicates) - np.mean(replicates) + value
-    low, high = np.quantile(shifted, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = percentile_interval(shifted)
     return Estimate(name=name, value=value, low=float(low), high=float(high), n=n)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from scoring.intervals import interval_about, wilson_interval
 from scoring.preferences import Choice
 
 Scores = Sequence[Sequence[float]]
@@ -17,7 +18,6 @@ Scores = Sequence[Sequence[float]]
 
 Verdict = Literal["preferred", "no difference shown", "not preferred"]
 
-CONFIDENCE = 0.95
 RESAMPLES = 2000
 
 # Where a mean can lie.
@@ -260,7 +260,7 @@ def clustered_mean(
     if len(sums) == 1:
         return Estimate(name, value, None, None, n, unit, "All are of one prompt: no interval.")
     if within == SHARE and np.ptp(sums / sizes) < SAME:
-        low, high = _wilson(value, len(sums))
+        low, high = wilson_interval(value, len(sums))
     else:
         totals = np.concatenate(list(resampled_sums(np.stack([sums, sizes], axis=1), seed)))
         low, high = interval_about(value, totals[:, 0] / totals[:, 1], len(sums))
@@ -297,36 +297,6 @@ def _draws(clusters: int, seed: int) -> Iterator[NDArray[np.float32]]:
 def _kept_draws(clusters: int, seed: int) -> list[NDArray[np.float32]]:
     """The same draws, kept: several numbers of the same prompts are resampled one after the other."""
     return list(_draws(clusters, seed))
-
-
-def percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The middle 95 % of resampled values."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def interval_about(value: float, resampled: NDArray[np.float64], clusters: int) -> tuple[float, float]:
-    """The middle 95 % of what resampling whole clusters gave, made wider about the value where they are few.
-
-    Percentiles of k resampled clusters take their variance for (k - 1) / k of what it is, and the normal distribution's
-    tails for Student's: of five prompts that show nothing, every sixth interval would leave out the truth. The factor
-    that makes up for both is 1.02 for a hundred clusters, 1.06 for thirty, 1.6 for five and 9 for two.
-    Source: T. Hesterberg, What Teachers Should Know About the Bootstrap (2015), on its narrowness, who moves the
-    percentiles instead; of two clusters even the outermost ones are too near.
-    """
-    low, high = percentile_interval(resampled)
-    tail = (1 + CONFIDENCE) / 2
-    wider = stats.t.ppf(tail, clusters - 1) / stats.norm.ppf(tail) * np.sqrt(clusters / (clusters - 1))
-    return float(value - wider * (value - low)), float(value + wider * (high - value))
-
-
-def _wilson(share: float, n: int) -> tuple[float, float]:
-    """Wilson's interval of a share of n, which need not be a whole number of them."""
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def _credit(choice: Choice, generator: str) -> float:

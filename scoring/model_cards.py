@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scoring.metrics import CONFIDENCE
+from scoring.intervals import CONFIDENCE
 
 FILE = "README.md"
 

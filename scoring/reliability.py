@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from scoring.agreement import Task
-from scoring.metrics import CONFIDENCE, Estimate
+from scoring.intervals import CONFIDENCE, wilson_interval
+from scoring.metrics import Estimate
 from scoring.preferences import Choice
 
 # The crowd is decided where so large a share of at least so many others chose one image. Below it, tastes differ.
@@ -18,7 +19,6 @@ DECIDED_SHARE, DECIDED_OTHERS = 0.8, 3
 TIE, ALL_BAD = 9, 10
 
 _TAIL = (1 - CONFIDENCE) / 2
-_Z = float(stats.norm.ppf(1 - _TAIL))
 # Keeps a skill off 0 and 1, where one answer would outweigh all others; the value of crowd-kit.
 _EPSILON = 1e-10
 
@@ -93,16 +93,12 @@ class Places:
 
 
 def share(name: str, hits: float, n: int, unit: str = "choices") -> Estimate:
-    """A share with Wilson's score interval, which keeps to 0..1 and holds for few.
-
-    Source: Wilson, Probable inference (1927); equal to scipy's `binomtest(...).proportion_ci(method="wilson")`.
-    """
+    """A share with Wilson's score interval."""
     if n == 0:
         return Estimate(name, None, None, None, 0, unit, "There is nothing to measure yet.")
     value = hits / n
-    centre = (value + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(value * (1 - value) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    return Estimate(name, float(value), max(0.0, float(centre - half)), min(1.0, float(centre + half)), n, unit)
+    low, high = wilson_interval(value, n)
+    return Estimate(name, float(value), low, high, n, unit)
 
 
 def reliability(gold_right: int, gold: int, crowd_hits: float = 0, crowd_weight: float = 0) -> Estimate:

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.metrics import ANYWHERE, Estimate, UnableToMeasure, clustered_mean, percentile_interval, resampled_sums
+from scoring.intervals import interval_about
+from scoring.metrics import ANYWHERE, Estimate, UnableToMeasure, clustered_mean, resampled_sums
 
 Array = NDArray[np.floating]
 
@@ -171,8 +172,8 @@ def kept(arms: Arms, *, name: str = "part kept", seed: int = 0) -> Estimate:
         return Estimate(name, value, None, None, n, "prompts", "All are of one prompt: no interval.")
     totals = np.concatenate(list(resampled_sums(sums, seed)))
     totals = totals[totals[:, 1] > 0]
-    low, high = percentile_interval(totals[:, 0] / totals[:, 1])
-    return Estimate(name, value, low, high, n, "prompts")
+    low, high = interval_about(value, totals[:, 0] / totals[:, 1], n)
+    return Estimate(name, value, max(0.0, low), high, n, "prompts")
 
 
 def _warnings(evidence: Evidence, seed: int) -> Iterator[Finding]:

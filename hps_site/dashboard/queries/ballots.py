@@ -13,7 +13,8 @@ from scipy import stats
 
 from annotations.models import Annotator, Campaign, Candidate, Outcome, Slot, Task, Vote
 from scoring import agreement
-from scoring.metrics import CONFIDENCE, Estimate
+from scoring.intervals import CONFIDENCE
+from scoring.metrics import Estimate
 from scoring.preferences import Choice
 
 # Votes fetched from the database at once.
