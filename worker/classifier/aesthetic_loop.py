@@ -1,6 +1,6 @@
 """The training of the aesthetic head: what makes a picture win, whatever its prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from scoring import aesthetic, backend, hps
 from scoring.losses import choice_loss, shared_targets
 from scoring.preferences import Choice
 from worker.classifier.config import AestheticConfig
-from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, tabulate
+from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, hold_out, tabulate
 from worker.classifier.evaluation import measure
 from worker.classifier.loop import cosine, sha256_of_choices
 from worker.classifier.reports import (
@@ -40,6 +40,7 @@ def train_aesthetic(
     *,
     device: str | None = None,
     is_synthetic: bool = False,
+    hashes: Mapping[str, str] | None = None,
 ) -> TrainingResult:
     """Train a head on the embeddings of a frozen CLIP model to tell which image of each choice was chosen.
 
@@ -48,7 +49,7 @@ def train_aesthetic(
 
     Args:
         config: see `AestheticConfig`.
-        choices: both sides of the split, as for `loop.train`.
+        choices: both sides of the split, as for `loop.train`, those left out that it leaves out.
         open_image: from an image's key to the picture; called from several threads.
         base_folder: artefact of kind `clip` or `hps` whose image half is used as it is.
         out_folder: the result will stand in `model/`.
@@ -56,9 +57,10 @@ def train_aesthetic(
         should_stop: asked before every step.
         device: by default CUDA where there is one.
         is_synthetic: whether the votes are simulated; the result is synthetic if they or the base are.
+        hashes: SHA-256 of each image's file by key, by which copies on the other side of the split are found.
 
     Raises:
-        UnableToTrain: there is nothing to train on.
+        UnableToTrain: there is nothing to train on, or all test choices are of what is trained on.
         UnableToReadImage: an image is missing or damaged.
         TrainingCancelled: `should_stop` said so.
         CheckpointRejected: the base can't be read.
@@ -70,16 +72,19 @@ def train_aesthetic(
         on_step(StepReport(stage, step, total, **more))
 
     table = tabulate(choices)
-    train_rows, test_rows = table.rows("train"), table.rows("test")
+    train_rows = table.rows("train")
     if not len(train_rows):
         raise UnableToTrain("There are no choices to train on; collect votes first.")
+    held_out = hold_out(choices, [table.choices[row] for row in train_rows], hashes or {})
+    if held_out.note:
+        tell("reading images", 0, len(table.images), note=held_out.note)
     backend.make_deterministic(config.seed)
     clip = hps.load_clip_scorer(base_folder, device)
     embeddings = _embed(clip, table, open_image, config.readers, tell)
     head = aesthetic.AestheticHead(embeddings.shape[1], config.head).to(clip.device).train()
     steps = _fit(head, config, table, train_rows, embeddings, tell)
     tell("measuring", 0, 1)
-    metrics = measure([table.choices[row] for row in test_rows], _scores(head, table, test_rows, embeddings))
+    metrics = measure(held_out.choices, _scores(head, table, held_out.choices, embeddings))
     tell("saving", 0, 1)
     manifest = {
         "name": f"Aesthetic score on {clip.manifest.get('name') or 'CLIP'}",
@@ -92,7 +97,8 @@ def train_aesthetic(
         "data_sha256": sha256_of_choices(choices),
         "metrics": metrics,
         "train_choices": len(train_rows),
-        "test_choices": len(test_rows),
+        "test_choices": len(held_out.choices),
+        "test_choices_left_out": held_out.left_out,
         "steps": steps,
     }
     folder = out_folder / "model"
@@ -145,7 +151,7 @@ def _fit(
 
 @torch.no_grad()
 def _scores(
-    head: aesthetic.AestheticHead, table: ChoiceTable, rows: NDArray[np.int64], embeddings: torch.Tensor
+    head: aesthetic.AestheticHead, table: ChoiceTable, choices: Sequence[Choice], embeddings: torch.Tensor
 ) -> list[list[float]]:
-    values = head.eval()(embeddings).cpu().numpy().astype(float)
-    return [values[table.image_ids[row][table.mask[row]]].tolist() for row in rows]
+    values = dict(zip(table.images, head.eval()(embeddings).double().tolist(), strict=True))
+    return [[values[key] for key in choice.images] for choice in choices]

@@ -15,6 +15,7 @@ from scoring.near_duplicates import Sketch
 from scoring.pictures import PictureRejected, read_picture
 from scoring.preferences import Choice
 from scoring.preprocessing import Preprocessing
+from worker.classifier.reports import UnableToTrain
 
 OpenImage = Callable[[str], Image.Image]
 """From an image's key to the picture; called from several threads at once."""
@@ -127,6 +128,39 @@ def batches(
         for step in range(steps_per_epoch):
             if epoch * steps_per_epoch + step >= first_step:
                 yield order[step * size : (step + 1) * size]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The test choices of a training."""
+
+    choices: list[Choice]
+    left_out: int
+    """Others, of whose prompt or images the training sees something: they would measure how well it remembers."""
+
+    @property
+    def note(self) -> str:
+        """What is left out, in words; empty where nothing is."""
+        if not self.left_out:
+            return ""
+        total = self.left_out + len(self.choices)
+        return (
+            f"Left out of the test: {self.left_out} of {total} choices, whose prompt or one of whose images is"
+            " trained on."
+        )
+
+
+def hold_out(choices: Sequence[Choice], learnt: Sequence[Choice], hashes: Mapping[str, str]) -> HeldOut:
+    """The test choices among all choices, those alone of which the training sees nothing; see `kept_apart`.
+
+    Raises:
+        UnableToTrain: there are some, and none is left.
+    """
+    test = [choice for choice in choices if choice.split == "test" and choice.outcome != "all_bad"]
+    apart = kept_apart(test, learnt, hashes)
+    if test and not apart:
+        raise UnableToTrain("Nothing is left to test: each test choice has a prompt or an image that is trained on.")
+    return HeldOut(apart, len(test) - len(apart))
 
 
 def kept_apart(test: Sequence[Choice], learnt: Sequence[Choice], hashes: Mapping[str, str]) -> list[Choice]:

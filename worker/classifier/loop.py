@@ -22,7 +22,7 @@ from scoring.preferences import Choice, write_lines
 from scoring.preprocessing import Preprocessing
 from worker.classifier import towers
 from worker.classifier.config import ClassifierConfig
-from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, kept_apart, tabulate
+from worker.classifier.data import ChoiceTable, ImageReader, OpenImage, batches, hold_out, tabulate
 from worker.classifier.encoding import Encoder
 from worker.classifier.reports import (
     OnStep,
@@ -106,7 +106,7 @@ def train(
         run.steps_from(first_step, optimizer)
         from worker.classifier.evaluation import measure  # needs scipy, which the steps themselves do without
 
-        metrics = measure(run.test_choices, run.scores("measuring"), base_scores)
+        metrics = measure(run.held_out.choices, run.scores("measuring"), base_scores)
     return run.save(metrics, resumed_from=first_step)
 
 
@@ -138,13 +138,7 @@ class _Run:
             is_together=config.raters == "together",
         )
         self.train_rows, self.validation_rows = _divided(config, self.table)
-        held_out = [choice for choice in choices if choice.split == "test" and choice.outcome != "all_bad"]
-        self.test_choices = kept_apart(held_out, self.table.choices, hashes)
-        self.left_out = len(held_out) - len(self.test_choices)
-        if held_out and not self.test_choices:
-            raise UnableToTrain(
-                "Nothing is left to test: each test choice has a prompt or an image that is trained on."
-            )
+        self.held_out = hold_out(choices, self.table.choices, hashes)
         self.total_steps = -(-len(self.train_rows) // config.choices_per_batch) * config.epochs
         self.choices_at_once = config.choices_at_once or config.choices_per_batch
         self.best = {"loss": math.inf, "step": 0, "looks_since": 0}
@@ -178,13 +172,8 @@ class _Run:
 
     def tell_what_is_left_out(self) -> None:
         """Of the test, because it would measure how well the training remembers."""
-        if self.left_out:
-            total = self.left_out + len(self.test_choices)
-            note = (
-                f"Left out of the test: {self.left_out} of {total} choices, whose prompt or one of whose images is"
-                " trained on."
-            )
-            self._tell("measuring the base", 0, len(self.test_choices), note=note)
+        if note := self.held_out.note:
+            self._tell("measuring the base", 0, len(self.held_out.choices), note=note)
 
     @contextlib.contextmanager
     def encoder(
@@ -278,7 +267,7 @@ class _Run:
 
     def scores(self, stage: str) -> list[list[float]]:
         """100 * cosine for every image of the test choices, in full precision whatever the training's."""
-        mine = [self.test_choices[place] for place in self.processes.share(np.arange(len(self.test_choices)))]
+        mine = [self.held_out.choices[place] for place in self.processes.share(np.arange(len(self.held_out.choices)))]
         return self.processes.together(self.encode.scores(mine, lambda done, total: self._tell(stage, done, total)))
 
     def save(self, metrics: dict[str, Any], *, resumed_from: int) -> TrainingResult:
@@ -304,8 +293,8 @@ class _Run:
                 "seed": self.config.seed,
                 "metrics": metrics,
                 "train_choices": len(self.train_rows),
-                "test_choices": len(self.test_choices),
-                "test_choices_left_out": self.left_out,
+                "test_choices": len(self.held_out.choices),
+                "test_choices_left_out": self.held_out.left_out,
                 "steps": self.steps,
                 **({"best": self.best} if len(self.validation_rows) else {}),
             },

@@ -75,10 +75,9 @@ def perform_aesthetic(run: Run, reporter: Reporter, workdir: Path) -> dict[str, 
     from worker.classifier.config import AestheticConfig  # slow import
 
     def train(training: _Training, *told: Any, **options: Any) -> "TrainingResult":
-        opener = image_opener(training.choices)
-        return train_aesthetic(
-            training.config, training.choices, opener, training.base_folder, training.workdir, *told, **options
-        )
+        choices, folders = training.choices, (training.base_folder, training.workdir)
+        options["hashes"] = image_hashes(choices)
+        return train_aesthetic(training.config, choices, image_opener(choices), *folders, *told, **options)
 
     config = AestheticConfig.from_json(_settings_of(run))
     return _train(run, reporter, workdir, ModelVersion.Family.AESTHETIC, config, train)

@@ -75,6 +75,28 @@ def test_train_aesthetic_refuses_when_there_is_nothing_to_train_on(base, tmp_pat
         train_aesthetic(CONFIG, choices, open_image, base, tmp_path)
 
 
+def test_train_aesthetic_is_not_tested_on_what_it_is_trained_on(base, tmp_path):
+    learnt = next(choice for choice in CHOICES if choice.split == "train")
+    test = [choice for choice in CHOICES if choice.split == "test"]
+    copy = test[0].images[0]
+    others = [choice for choice in test if copy not in choice.images]
+    hashes = {learnt.images[0]: "1f", copy: "1f"}
+    reports = []
+
+    result = train_aesthetic(CONFIG, CHOICES, open_image, base, tmp_path, reports.append, device="cpu", hashes=hashes)
+
+    assert (result.manifest["test_choices"], result.manifest["test_choices_left_out"]) == (
+        len(others),
+        len(test) - len(others),
+    )
+    assert result.metrics["top_one"]["n"] == len(others)
+    [note] = [report.note for report in reports if report.note]
+    assert note == (
+        f"Left out of the test: {len(test) - len(others)} of {len(test)} choices, whose prompt or one of whose images"
+        " is trained on."
+    )
+
+
 def test_train_aesthetic_can_be_cancelled(base, tmp_path):
     with pytest.raises(TrainingCancelled, match="Cancelled while reading images"):
         train_aesthetic(CONFIG, CHOICES, open_image, base, tmp_path, should_stop=lambda: True)
