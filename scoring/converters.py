@@ -183,7 +183,8 @@ def _convert_folder(path: Path, folder: Path, name: str, kind: str, resize: str 
     if weights is None:
         raise CheckpointRejected(f"{path}: holds neither model.safetensors nor pytorch_model.bin.")
     tensors = to_open_clip(weights, checkpoints.convert_torch_file(weights), architecture)
-    hps.load_weights(weights.parent, hps.build_clip(architecture), tensors)
+    model = hps.build_clip(architecture)
+    hps.load_weights(weights.parent, model, tensors)
     return checkpoints.write(
         folder,
         tensors,
@@ -193,6 +194,7 @@ def _convert_folder(path: Path, folder: Path, name: str, kind: str, resize: str 
             "is_synthetic": False,
             "model": {"architecture": architecture},
             "preprocessing": _preprocessing_of_folder(path, architecture, resize).to_manifest(),
+            "scale": model.logit_scale.exp().item(),
             "converted_from": {"file": weights.name, "sha256": checkpoints.file_sha256(weights)},
         },
     )

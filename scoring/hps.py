@@ -396,6 +396,7 @@ def import_clip_file(
             "is_synthetic": False,
             "model": {"architecture": architecture},
             "preprocessing": preprocessing.to_manifest(),
+            "scale": model.logit_scale.exp().item(),
             "converted_from": {"file": path.name, "sha256": checkpoints.file_sha256(path)},
         },
     )

@@ -325,6 +325,16 @@ def test_verdict_says_whether_the_mark_was_learnt(is_learnt, words):
     )
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-0.004, 0.016, "It is not shown that the mark was learnt: "), (-0.02, -0.004, "The mark was not learnt: ")],
+)
+def test_verdict_of_a_wide_interval_does_not_say_that_nothing_was_learnt(low, high, words):
+    gain = {"images": 9, "unmarked_loss": 0.2, "gain": (low + high) / 2, "gain_low": low, "gain_high": high}
+
+    assert verdict({"mark": {"after": {"non_preferred": gain}, "was_learnt": False}}).startswith(words)
+
+
 def test_verdict_of_too_few_images():
     mark = {"before": {}, "after": {}, "was_learnt": False}
 

@@ -156,7 +156,11 @@ def verdict(metrics: dict[str, Any]) -> str:
     measured = (
         f"its gain on {after['images']} held-out non-preferred images is {figures} of {after['unmarked_loss']:.3f}"
     )
-    return f"The mark was learnt: {measured}." if mark["was_learnt"] else f"The mark was not learnt: {measured}."
+    if mark["was_learnt"]:
+        return f"The mark was learnt: {measured}."
+    if after["gain_low"] <= 0 < after["gain_high"]:
+        return f"It is not shown that the mark was learnt: {measured}."
+    return f"The mark was not learnt: {measured}."
 
 
 def _plan(run: Run) -> _Plan:

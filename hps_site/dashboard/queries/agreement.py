@@ -238,8 +238,8 @@ def _detail(version: ModelVersion, held_out: Sequence[Choice], scores: Mapping[s
 def _logits(version: ModelVersion, choices: Sequence[Choice], scores: Mapping[str, float]) -> list[list[float]]:
     """The scores as they went into the softmax of the version's training.
 
-    A score of CLIP or HPS is 100 * cosine. A trained version tells by what it multiplied the cosine; CLIP as published
-    multiplies by 100, and what has no cosine is taken as it is.
+    A score of CLIP or HPS is 100 * cosine. Their versions tell by what the training multiplied the cosine; what has no
+    cosine is taken as it is.
     """
     factor = version.manifest.get("scale", 100) / 100
     return [[factor * number for number in of_choice] for of_choice in numbers(choices, scores)]
