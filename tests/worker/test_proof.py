@@ -9,14 +9,14 @@ import pytest
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from annotations.models import Generator, Image, Split
+from annotations.models import Generator, Image, Prompt, Split
 from scoring.reward_hacking import Arms, Evidence
 from tests.annotations.factories import make_generator, make_prompt, make_user
 from tests.worker.generators import claimed_run, make_images, make_scorers, make_tiny_generator
 from tests.worker.labels import make_labelling
 from tests.worker.test_studies import adapter  # noqa: F401  a fixture
 from worker.management.commands.prove_adapter import Command
-from worker.models import Labelling, ModelVersion, Run
+from worker.models import Labelling, ModelVersion, Run, RunEvent
 from worker.proof_tables import proof_tables
 from worker.services import proof_features
 from worker.services.execution import RunStopped, StopReason
@@ -248,8 +248,20 @@ def test_proof_that_is_cancelled_stops(proven, tmp_path):
 def test_proof_without_a_held_out_prompt_says_so(proven, tmp_path):
     seen = make_prompt("a seen one", split=Split.TRAIN)
 
-    with pytest.raises(UnableToProve, match="Trainings may have seen 'a seen one'"):
+    with pytest.raises(UnableToProve, match=r"needs two held-out prompts .* trainings may have seen 1"):
         prove({**SMALL, "prompts": [seen.text]}, tmp_path)
+
+
+def test_proof_leaves_out_named_prompts_that_trainings_may_have_seen(proven, tmp_path):
+    held_out = [prompt.text for prompt in Prompt.objects.filter(split=Split.TEST).order_by("pk")[:3]]
+    seen = make_prompt("a seen one", split=Split.TRAIN)
+
+    prove({**SMALL, "prompts": [seen.text, *held_out]}, tmp_path)
+
+    drawn = Prompt.objects.filter(images__generator__name="original + adapter-1").distinct()
+    assert {prompt.text for prompt in drawn} == set(held_out)
+    [said] = RunEvent.objects.filter(text__contains="left out").values_list("text", flat=True)
+    assert said == "1 of the prompts named are left out: trainings may have seen them."
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ class _Plan:
     version: ModelVersion
     arms: dict[Arm, Generator]
     prompts: list[Prompt]
+    seen: int
+    """Prompts that were named and are left out, since trainings may have seen them."""
     scorers: list[ModelVersion]
 
 
@@ -127,6 +129,8 @@ def perform_proof(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]
     plan = _plan(run)
     if any(maker.is_synthetic for maker in plan.arms.values()) and not run.is_synthetic:
         reporter.record(is_synthetic=True)
+    if plan.seen:
+        reporter.say(f"{plan.seen} of the prompts named are left out: trainings may have seen them.")
     shown = _generated(plan, reporter)
     scores = {scorer: _scored(scorer, shown, reporter) for scorer in plan.scorers}
     reporter.stage("Looking at variety, distances and training images")
@@ -211,24 +215,29 @@ def _plan(run: Run) -> _Plan:
     scorers = versions_in_use()
     if not scorers:
         raise UnknownScorer("No scorer is in use yet; register the base models first.")
-    prompts = _prompts(config, run.campaign, original)
-    return _Plan(config, version, arms_of(version=version, original=original), prompts, scorers)
+    prompts, seen = _prompts(config, run.campaign, original)
+    return _Plan(config, version, arms_of(version=version, original=original), prompts, seen, scorers)
 
 
-def _prompts(config: ProofConfig, campaign: Campaign | None, original: Generator) -> list[Prompt]:
-    """Held-out prompts: those named, those of the campaign, or any, those that the original has drawn first."""
+def _prompts(config: ProofConfig, campaign: Campaign | None, original: Generator) -> tuple[list[Prompt], int]:
+    """Held-out prompts: those named, those of the campaign, or any, those that the original has drawn first.
+
+    Returns:
+        They, and how many of those named are left out, since trainings may have seen them.
+    """
     if config.prompts:
         there = get_or_create_prompts(texts=config.prompts)
-        wanted = [there[text] for text in dict.fromkeys(config.prompts)]
-        if seen := next((prompt for prompt in wanted if prompt.split != Split.TEST), None):
-            raise UnableToProve(f"Trainings may have seen '{seen}'; a proof takes prompts of the test side only.")
+        named = [there[text] for text in dict.fromkeys(config.prompts)]
+        wanted = [prompt for prompt in named if prompt.split == Split.TEST]
+        seen = len(named) - len(wanted)
     else:
-        wanted = list(prompts_for_study(original=original, campaign=campaign)[: config.count])
+        wanted, seen = list(prompts_for_study(original=original, campaign=campaign)[: config.count]), 0
     if len(wanted) < 2:
         raise UnableToProve(
             "A proof needs two held-out prompts at least; name a campaign that has some, or a file of prompts."
+            + (f" Of those named, trainings may have seen {seen}." if seen else "")
         )
-    return wanted[: config.count]
+    return wanted[: config.count], seen
 
 
 def _generated(plan: _Plan, reporter: Reporter) -> ArmImages:
