@@ -12,6 +12,7 @@ from tests.worker.test_runs import make_run
 from tests.worker.worlds import make_voted_campaign
 from worker.services.execution import Reporter, RunStopped, execute_run
 from worker.services.image_sets import SetReport, UnableToCompareSets, perform_sets
+from worker.services.reference_images import ReferenceRejected
 from worker.services.versions import register_base_models
 
 
@@ -74,16 +75,20 @@ def test_perform_sets_stands_on_the_clip_that_its_settings_name(settings, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("config", "reason"),
+    ("config", "error", "reason"),
     [
-        ({"reference": "nobody"}, "The generator 'nobody' has 0 other images here; a reference needs two at least"),
-        ({"references": "x"}, "There is no setting 'references'"),
+        (
+            {"reference": "nobody"},
+            ReferenceRejected,
+            "The generator 'nobody' has 0 images here to hold others",
+        ),
+        ({"references": "x"}, UnableToCompareSets, "There is no setting 'references'"),
     ],
 )
-def test_perform_sets_says_what_is_wrong_with_its_settings(config, reason):
+def test_perform_sets_says_what_is_wrong_with_its_settings(config, error, reason):
     run = claimed(make_run(kind="sets", preset="", campaign=make_voted_campaign(has_files=True), config=config))
 
-    with pytest.raises(UnableToCompareSets, match=reason):
+    with pytest.raises(error, match=reason):
         perform_sets(run, Reporter(run), Path())
 
 

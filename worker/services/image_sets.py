@@ -1,6 +1,6 @@
 """The paper's test of set measures: do they tell what people chose from what they passed over?"""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,25 +8,21 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 from django.conf import settings
 
-from annotations.models import Image
 from annotations.services.snapshots import Needs, read_snapshot, take_snapshot
 from scoring.comparisons import ExchangeTest
 from scoring.metrics import Estimate, UnableToMeasure
 from scoring.preferences import Choice
 from worker.models import Run
 from worker.services.execution import Reporter, RunStopped
+from worker.services.reference_images import generator_pictures
 from worker.services.run_configs import read_config
-from worker.services.scoring import UnknownScorer, open_picture, scorer_named
+from worker.services.scoring import UnknownScorer, scorer_named
 from worker.snapshots import image_opener
 
 if TYPE_CHECKING:
     from scoring.image_sets import Described, Tower
 
-READABLE = {".jpg", ".jpeg", ".png", ".webp"}
-
 RESAMPLES = 200
-
-MOST_REFERENCE_IMAGES = 10_000
 
 
 class UnableToCompareSets(ValueError):
@@ -90,7 +86,7 @@ def compare_sets(
         choices: others than decided ones are passed over.
         open_image: from an image's key to the picture; an OSError leaves its choices out.
         tower: what describes the images.
-        reference: images that both sides are held against, such as `folder_pictures` gives.
+        reference: images that both sides are held against, such as `reference_images.folder_pictures` gives.
         resamples: bootstrap replicates over prompts, and as many exchanges of the sides.
         on_resample: called after each of both, `2 * resamples` times.
 
@@ -153,39 +149,6 @@ def inception_tower(weights: Path) -> "Tower":
     return InceptionTower(weights, None if settings.DEVICE == "auto" else settings.DEVICE)
 
 
-def folder_pictures(folder: Path) -> Iterator[PIL.Image.Image]:
-    """The pictures of a folder, read one by one.
-
-    Raises:
-        UnableToCompareSets: it holds fewer than two; or, while they are read, one of them is no image.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE)
-    if len(paths) < 2:
-        raise UnableToCompareSets(
-            f"{folder}: holds {len(paths)} JPEG, PNG or WebP images; a reference needs two at least."
-        )
-    return (_picture(path) for path in paths)
-
-
-def generator_pictures(name: str, *, besides: Container[str] = ()) -> Iterator[PIL.Image.Image]:
-    """The pictures of a generator that annotators may see, read one by one; of many the first 10,000 by their hashes.
-
-    Args:
-        name: of the generator.
-        besides: public ids of images to leave out, such as those that are held against these.
-
-    Raises:
-        UnableToCompareSets: there are fewer than two; or, while they are read, the file of one is missing or damaged.
-    """
-    images = Image.objects.filter(generator__name=name, is_hidden=False).exclude(file="").order_by("sha256")
-    there = [image for image in images.iterator() if str(image.public_id) not in besides][:MOST_REFERENCE_IMAGES]
-    if len(there) < 2:
-        raise UnableToCompareSets(
-            f"The generator {name!r} has {len(there)} other images here; a reference needs two at least."
-        )
-    return (_opened(image) for image in there)
-
-
 @dataclass(frozen=True)
 class SetsConfig:
     """The settings of a run that compares sets."""
@@ -208,7 +171,7 @@ def perform_sets(run: Run, reporter: Reporter, _workdir: Path) -> dict[str, Any]
         `SetReport.to_record`.
 
     Raises:
-        UnableToCompareSets, UnknownScorer, CheckpointRejected; RunStopped where it was cancelled.
+        UnableToCompareSets, ReferenceRejected, UnknownScorer, CheckpointRejected; RunStopped where it was cancelled.
     """
     config = read_config(SetsConfig, run.config, UnableToCompareSets)
     weights = settings.INCEPTION_WEIGHTS
@@ -275,21 +238,3 @@ def _described(
         return tower.describe(pictures()), place
     except UnableToMeasure:
         return None, place
-
-
-def _picture(path: Path) -> PIL.Image.Image:
-    try:
-        with PIL.Image.open(path) as picture:
-            picture.load()
-            return picture
-    except OSError as error:
-        raise UnableToCompareSets(f"{path}: can't be read as an image; remove it from the reference.") from error
-
-
-def _opened(image: Image) -> PIL.Image.Image:
-    try:
-        return open_picture(image)
-    except OSError as error:
-        raise UnableToCompareSets(
-            f"{image.public_id}: can't be read as an image; hide it, and it leaves the reference."
-        ) from error

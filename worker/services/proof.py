@@ -123,7 +123,7 @@ def perform_proof(run: Run, reporter: Reporter, workdir: Path) -> dict[str, Any]
         `verdict`, in plain words.
 
     Raises:
-        UnableToProve, UnableToGenerate, UnknownScorer: with what to do.
+        UnableToProve, UnableToGenerate, ReferenceRejected, UnknownScorer: with what to do.
         RunStopped: cancelled.
     """
     plan = _plan(run)

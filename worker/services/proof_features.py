@@ -14,9 +14,9 @@ from scoring.metrics import Estimate
 from scoring.reward_hacking import Arm, Arms, difference, kept
 from scoring.variety import closeness, copies, diversity
 from worker.models import Labelling, ModelVersion
-from worker.services.generation import UnableToGenerate
-from worker.services.image_sets import MOST_REFERENCE_IMAGES, READABLE, inception_tower
+from worker.services.image_sets import inception_tower
 from worker.services.label_sources import training_images
+from worker.services.reference_images import named_pictures
 from worker.services.scoring import UnknownScorer, open_picture, scorer_named
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def describe_arms(
     Raises:
         UnknownScorer: no CLIP is in use.
         CheckpointRejected: the file isn't Inception's weights.
-        UnableToGenerate: the reference is neither, or holds fewer than two images.
+        ReferenceRejected: the reference is neither, or holds fewer than two images.
     """
     from scoring.image_sets import fid, kid  # slow import
 
@@ -92,7 +92,7 @@ def describe_arms(
         arm: tower.describe(open_picture(image) for of_prompt in images for image in of_prompt).features
         for arm, images in arms.items()
     }
-    target = _reference(tower, reference) if reference else features["original"]
+    target = tower.describe(named_pictures(reference)).features if reference else features["original"]
     measured: list[Arm] = [arm for arm in arms if reference or arm != "original"]
     by_prompt = {arm: rows.reshape(len(arms[arm]), -1, rows.shape[1]) for arm, rows in features.items()}
     learnt, learnt_in_all = _learnt_images(version, original)
@@ -121,33 +121,6 @@ def _tower(inception: str) -> "Tower":
     if not isinstance(scorer, ClipScorer):
         raise UnknownScorer("The CLIP in use gives no features; put another one into use.")
     return ClipTower(scorer)
-
-
-def _reference(tower: "Tower", name: str) -> "NDArray[np.float32]":
-    """Features of a generator's images, or of a folder's."""
-    generator = Generator.objects.filter(name=name).first()
-    if generator is not None:
-        images = Image.objects.filter(generator=generator, is_hidden=False).exclude(file="").order_by("sha256")
-        there: Sequence[Any] = list(images[:MOST_REFERENCE_IMAGES])
-        pictures = (open_picture(image) for image in there)
-    elif Path(name).is_dir():
-        there = sorted(path for path in Path(name).rglob("*") if path.suffix.lower() in READABLE)
-        there = there[:MOST_REFERENCE_IMAGES]
-        pictures = (_open(path) for path in there)
-    else:
-        raise UnableToGenerate(f"{name!r} is neither a generator nor a folder of images on the worker.")
-    if len(there) < 2:
-        raise UnableToGenerate(f"{name} holds {len(there)} images; a reference needs two at least.")
-    return tower.describe(pictures).features
-
-
-def _open(path: Path) -> PIL.Image.Image:
-    try:
-        with PIL.Image.open(path) as picture:
-            picture.load()
-            return picture
-    except OSError as error:
-        raise UnableToGenerate(f"{path}: can't be read as an image; remove it from the reference.") from error
 
 
 def _learnt_images(version: ModelVersion, original: Generator) -> tuple[list[Image], int]:

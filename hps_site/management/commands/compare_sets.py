@@ -18,9 +18,9 @@ from worker.services.image_sets import (
     UnableToCompareSets,
     clip_tower,
     compare_sets,
-    folder_pictures,
     inception_tower,
 )
+from worker.services.reference_images import ReferenceRejected, named_pictures
 from worker.services.scoring import UnknownScorer, open_picture
 
 
@@ -37,7 +37,9 @@ class Command(BaseCommand):
         tower = parser.add_mutually_exclusive_group()
         tower.add_argument("--clip", metavar="NAME", default="clip", help="clip: the one in use; clip-2; a folder")
         tower.add_argument("--inception", metavar="FILE", type=Path, help="weights of Inception v3, as FID is defined")
-        parser.add_argument("--reference", metavar="DIR", type=Path, help="images that both sides are held against")
+        parser.add_argument(
+            "--reference", metavar="NAME", help="images that both sides are held against: a generator's, or a folder's"
+        )
         parser.add_argument("--resamples", metavar="N", type=int, default=RESAMPLES, help="bootstrap replicates")
         parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON instead of a table")
 
@@ -45,14 +47,20 @@ class Command(BaseCommand):
         try:
             campaigns = ballots.campaigns_to_report(campaign)
             choices = ballots.read_choices(campaigns)
-            inception, folder = options["inception"], options["reference"]
+            inception, name = options["inception"], options["reference"]
             tower = clip_tower(options["clip"]) if inception is None else inception_tower(inception)
-            reference = None if folder is None else folder_pictures(folder)
+            reference = None if name is None else named_pictures(name)
             with tqdm(total=2 * resamples, unit=" resamples", file=self.stderr, disable=None) as bar:
                 report = compare_sets(
                     choices, _open, tower, reference=reference, resamples=resamples, on_resample=bar.update
                 )
-        except (ballots.NothingToReport, UnableToCompareSets, UnknownScorer, CheckpointRejected) as error:
+        except (
+            ballots.NothingToReport,
+            UnableToCompareSets,
+            ReferenceRejected,
+            UnknownScorer,
+            CheckpointRejected,
+        ) as error:
             raise CommandError(" ".join(str(error).split())) from error
         if is_json:
             self.stdout.write(json.dumps(text_reports.set_record(campaigns, report), indent=2))

@@ -101,7 +101,7 @@ def test_compare_sets_leaves_out_choices_whose_images_cannot_be_read():
         (["--campaign", "fish"], "There is no campaign 'fish'"),
         (["--clip", "clip-7"], "There is no scorer 'clip-7'"),
         (["--inception", "none.pth"], "none.pth: can't be read as plain weights"),
-        (["--reference", "no-such-folder"], "a reference needs two at least"),
+        (["--reference", "no-such-folder"], "'no-such-folder' is neither a generator nor a folder of images"),
     ],
 )
 def test_compare_sets_says_in_one_line_what_is_missing(arguments, reason):
