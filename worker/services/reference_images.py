@@ -61,7 +61,8 @@ def generator_pictures(name: str, *, besides: Container[str] = ()) -> Iterator[P
     there = [image for image in images.iterator() if str(image.public_id) not in besides][:MOST_IMAGES]
     if len(there) < 2:
         raise ReferenceRejected(
-            f"The generator {name!r} has {len(there)} images here to hold others against; a reference needs two at least."
+            f"The generator {name!r} has {len(there)} images here to hold others against; a reference needs two at"
+            " least."
         )
     return (_stored(image) for image in there)
 
