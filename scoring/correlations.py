@@ -108,7 +108,7 @@ def generator_agreement(choices: Sequence[Choice], scores: Mapping[str, float], 
     """Kendall's tau-b between the ranking of generators by people and the one by a scorer, from the same sets.
 
     The scorer votes in place of each person for the image that it scores highest (a tie where several are), and both
-    sets of votes are ranked by the model of `rankings.rank`; so scores need not be comparable between prompts.
+    sets of votes are ranked by the model of `rankings.ranking`; so scores need not be comparable between prompts.
 
     Args:
         choices: with generators; all-bad answers are left out.

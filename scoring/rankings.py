@@ -105,11 +105,6 @@ class Votes:
     """Whether `members` are in the order in which they stood on the screen."""
 
 
-def rank(choices: Iterable[Choice], *, prior: float = PRIOR) -> list[RankedGenerator]:
-    """The places of `ranking`, best first; arguments and errors as there."""
-    return ranking(choices, prior=prior).places
-
-
 def ranking(
     choices: Iterable[Choice], *, placed: Iterable[Choice] = (), prior: float = PRIOR, seed: int = 0
 ) -> Ranking:

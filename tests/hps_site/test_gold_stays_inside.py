@@ -87,7 +87,7 @@ def seen_through_every_door(campaign: Campaign, folder: Path, capsys) -> dict[st
         "snapshot": (snapshot.sha256, read_snapshot(snapshot), snapshot.images),
         "snapshot of all campaigns": everything.sha256,
         "choices": choices,
-        "ranking": rankings.rank(choices),
+        "ranking": rankings.ranking(choices).places,
         "ranking on the terminal": json.loads(capsys.readouterr().out),
         "figures": ballots.campaign_figures(campaign, ballots.read_ballots([campaign])),
         "outcomes": ballots.outcome_counts(campaign),

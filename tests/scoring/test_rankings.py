@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from scoring import rankings
-from scoring.rankings import UnableToRank, Votes, rank, rank_votes, ranking
+from scoring.rankings import UnableToRank, Votes, rank_votes, ranking
 from tests.scoring.people import choice, sr_4way, sr_pairs
 
 NAMES = ("alpha", "beta", "gamma", "delta")
@@ -23,6 +23,11 @@ def between(names, wins):
         for place, count in enumerate(wins)
         for turn in range(count)
     ]
+
+
+def rank(choices, **options):
+    """The places of the generators, best first."""
+    return ranking(choices, **options).places
 
 
 def worths(ranked):
