@@ -65,8 +65,11 @@ class Reporter:
     worker that was taken for lost and came back changes nothing.
     """
 
-    def __init__(self, run: Run, *, is_shutting_down: Callable[[], bool] = bool) -> None:
+    def __init__(
+        self, run: Run, *, is_shutting_down: Callable[[], bool] = bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.run = run
+        self._clock = clock
         self.was_told_to_stop = False
         self._is_shutting_down = is_shutting_down
         self._reason: StopReason | None = None
@@ -109,7 +112,7 @@ class Reporter:
         next one that is written, unless that brings its own.
         """
         self._unwritten |= {name: _finite(value) for name, value in metrics.items()}
-        now = time.monotonic()
+        now = self._clock()
         if step < total and now - self._written_at < SECONDS_BETWEEN_STEPS:
             return
         point, self._unwritten, self._written_at = self._unwritten, {}, now
