@@ -7,7 +7,7 @@ from hps_site.demo import pipeline, voters
 from hps_site.demo.steps import Ledger
 from worker.models import ModelVersion, Run, Study
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 SMALL = pipeline.Size(
