@@ -168,10 +168,14 @@ def claim_slots(*, annotator: Annotator, campaign: Campaign, count: int) -> list
             return []
         check_may_vote(annotator=annotator, campaign=campaign)
         _renew_leases(annotator=annotator, campaign=campaign)
-        for _missing in range(_claims_missing(annotator=annotator, campaign=campaign, count=count)):
-            if not _claim_one_slot(annotator=annotator, campaign=campaign):
-                break
-        return list(queries.held_slots(annotator, campaign)[:count])
+        missing = _top_up_by_one(annotator=annotator, campaign=campaign, count=count)
+    # One claim to a transaction: a check holds its task to the end of it, and two people who held one each could wait
+    # for that of the other.
+    while missing:
+        with transaction.atomic():
+            lock_claims(annotator)
+            missing = _top_up_by_one(annotator=annotator, campaign=campaign, count=count)
+    return list(queries.held_slots(annotator, campaign)[:count])
 
 
 def extend_claims(*, annotator: Annotator, campaign: Campaign) -> int:
@@ -218,6 +222,13 @@ def _renew_leases(*, annotator: Annotator, campaign: Campaign) -> None:
     half_a_lease = timedelta(seconds=campaign.lease_seconds / 2)
     ending = queries.held_slots(annotator, campaign).filter(lease_until__lt=Now() + half_a_lease)
     ending.update(lease_until=end_of_lease(campaign))
+
+
+def _top_up_by_one(*, annotator: Annotator, campaign: Campaign, count: int) -> int:
+    """One claim more if one is missing and there is one to be had; how many are missing then that may be had."""
+    missing = _claims_missing(annotator=annotator, campaign=campaign, count=count)
+    is_claimed = missing > 0 and _claim_one_slot(annotator=annotator, campaign=campaign)
+    return missing - 1 if is_claimed else 0
 
 
 def _claims_missing(*, annotator: Annotator, campaign: Campaign, count: int) -> int:

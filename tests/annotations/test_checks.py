@@ -333,3 +333,22 @@ def test_gold_for_many_at_once_has_a_slot_of_its_own_for_each(monkeypatch):
 
     assert dealt == [True] * 12
     assert sorted(Slot.objects.values_list("number", flat=True)) == list(range(12))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("purpose", ["gold", "probe"])
+def test_several_checks_for_many_at_once_never_make_them_wait_for_each_other(monkeypatch, purpose):
+    campaign = make_campaign(tasks=16, votes_per_task=8, gold_share=0.2 if purpose == "gold" else 0, probe_share=0.5)
+    make_checks(campaign, 6)
+    people = make_annotators(8)
+    always(monkeypatch, 0.99)
+    for person in people:
+        while slots := claim_slots(annotator=person, campaign=campaign, count=5):
+            for slot in slots:
+                answer(person, slot)
+    always(monkeypatch)
+
+    results = at_once([partial(claim_slots, annotator=person, campaign=campaign, count=5) for person in people])
+
+    assert [type(result) for result in results] == [list] * 8
+    assert [purposes(slots) for slots in results] == [[purpose] * 5] * 8
