@@ -43,8 +43,8 @@ def deal_check(*, annotator: Annotator, campaign: Campaign) -> bool:
     Practice comes first, as long as the person has not practised; who asks for more claims than there is practice gets
     real ones behind it, so that no wait follows the last practice set. After that chance decides, so that nobody can
     count on when a check comes: gold at `gold_rate`, a repeat at the campaign's `probe_share`. Call it for each missing
-    claim, within a transaction that holds the person's lock (`leases.lock_claims`) and ends with this claim: the task
-    of a check is locked until then.
+    claim, within a transaction that holds the person's lock (`leases.lock_claims`) and that ends with the first check:
+    its task is locked until then.
     """
     if campaign.practice_tasks and (is_practising := _deal_practice(annotator, campaign)) is not None:
         return is_practising

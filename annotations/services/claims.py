@@ -168,13 +168,13 @@ def claim_slots(*, annotator: Annotator, campaign: Campaign, count: int) -> list
             return []
         check_may_vote(annotator=annotator, campaign=campaign)
         _renew_leases(annotator=annotator, campaign=campaign)
-        missing = _top_up_by_one(annotator=annotator, campaign=campaign, count=count)
-    # One claim to a transaction: a check holds its task to the end of it, and two people who held one each could wait
-    # for that of the other.
-    while missing:
+        is_dealt_check = _top_up(annotator=annotator, campaign=campaign, count=count)
+    # A check holds its task to the end of the transaction: two people who held one each could wait for that of the
+    # other, so the next claim begins another one.
+    while is_dealt_check:
         with transaction.atomic():
             lock_claims(annotator)
-            missing = _top_up_by_one(annotator=annotator, campaign=campaign, count=count)
+            is_dealt_check = _top_up(annotator=annotator, campaign=campaign, count=count)
     return list(queries.held_slots(annotator, campaign)[:count])
 
 
@@ -224,11 +224,14 @@ def _renew_leases(*, annotator: Annotator, campaign: Campaign) -> None:
     ending.update(lease_until=end_of_lease(campaign))
 
 
-def _top_up_by_one(*, annotator: Annotator, campaign: Campaign, count: int) -> int:
-    """One claim more if one is missing and there is one to be had; how many are missing then that may be had."""
-    missing = _claims_missing(annotator=annotator, campaign=campaign, count=count)
-    is_claimed = missing > 0 and _claim_one_slot(annotator=annotator, campaign=campaign)
-    return missing - 1 if is_claimed else 0
+def _top_up(*, annotator: Annotator, campaign: Campaign, count: int) -> bool:
+    """The claims that are missing, as far as there are any, up to the first check; whether there was one."""
+    for _missing in range(_claims_missing(annotator=annotator, campaign=campaign, count=count)):
+        if deal_check(annotator=annotator, campaign=campaign):
+            return True
+        if not _claim_regular_slot(annotator=annotator, campaign=campaign):
+            break
+    return False
 
 
 def _claims_missing(*, annotator: Annotator, campaign: Campaign, count: int) -> int:
@@ -251,12 +254,10 @@ def _claims_missing(*, annotator: Annotator, campaign: Campaign, count: int) -> 
     return min(count, cap - done) - held
 
 
-def _claim_one_slot(*, annotator: Annotator, campaign: Campaign) -> bool:
-    """A check if one is due, else the set that the policy draws, else the next of the queue; whether there was one."""
-    return (
-        deal_check(annotator=annotator, campaign=campaign)
-        or _claim_drawn(draw_matchups(campaign), annotator=annotator, campaign=campaign)
-        or _claim(CLAIM_IN_QUEUE, annotator=annotator, campaign=campaign, policy=Campaign.PairPolicy.UNIFORM)
+def _claim_regular_slot(*, annotator: Annotator, campaign: Campaign) -> bool:
+    """The set that the policy draws, else the next of the queue; whether there was one."""
+    return _claim_drawn(draw_matchups(campaign), annotator=annotator, campaign=campaign) or _claim(
+        CLAIM_IN_QUEUE, annotator=annotator, campaign=campaign, policy=Campaign.PairPolicy.UNIFORM
     )
 
 
