@@ -206,9 +206,10 @@ async function goOn() {
     if (!isBusy && stage.state === "waiting") stage.waitFor(texts.offline);
     return;
   }
-  if (isBusy || stage.state !== "waiting") return;
-  if (deck.current || outbox.size) await showNext();
-  else location.replace(addresses.done);
+  if (isStopped || isBusy || stage.state !== "waiting") return;
+  if (deck.current || outbox.size) return showNext();
+  isStopped = true; // leaving once more would break the first leaving off
+  location.replace(addresses.done);
 }
 
 /** What the server says to somebody who may not go on, and what can be done. */
