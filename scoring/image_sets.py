@@ -332,7 +332,7 @@ def _estimate(name: str, value: float, replicates: list[float], n: int) -> Estim
         return Estimate(name=name, value=value, low=None, high=None, n=n, reason="no resamples")
     shifted = np.array(replicates) - np.mean(replicates) + value
     low, high = percentile_interval(shifted)
-    return Estimate(name=name, value=value, low=float(low), high=float(high), n=n)
+    return Estimate(name=name, value=value, low=low, high=high, n=n)
 
 
 def _need_two(*sides: NDArray[np.floating[Any]]) -> None:

@@ -51,9 +51,13 @@ def correlation_interval(value: float, resampled: NDArray[np.float64], clusters:
         resampled: (resamples,) the same of each resample.
         clusters: how many were resampled.
     """
-    on_scale = np.arctanh(np.clip([value, *resampled], _NEAREST - 1, 1 - _NEAREST))
-    low, high = interval_about(on_scale[0], on_scale[1:], clusters)
+    low, high = interval_about(float(_on_scale(np.asarray(value))), _on_scale(resampled), clusters)
     return min(value, float(np.tanh(low))), max(value, float(np.tanh(high)))
+
+
+def _on_scale(correlations: NDArray[np.float64]) -> NDArray[np.float64]:
+    on_scale: NDArray[np.float64] = np.arctanh(np.clip(correlations, _NEAREST - 1, 1 - _NEAREST))
+    return on_scale
 
 
 def interval_of_biased(

@@ -38,7 +38,9 @@ class Command(BaseCommand):
         tower.add_argument("--clip", metavar="NAME", default="clip", help="clip: the one in use; clip-2; a folder")
         tower.add_argument("--inception", metavar="FILE", type=Path, help="weights of Inception v3, as FID is defined")
         parser.add_argument(
-            "--reference", metavar="NAME", help="images that both sides are held against: a generator's, or a folder's"
+            "--reference",
+            metavar="NAME",
+            help="images that both sides are held against: a generator's, or a folder's, 10,000 at most",
         )
         parser.add_argument("--resamples", metavar="N", type=int, default=RESAMPLES, help="bootstrap replicates")
         parser.add_argument("--json", action="store_true", dest="is_json", help="print JSON instead of a table")

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from annotations.models import Generator, Prompt, Task
 from annotations.services.images import get_or_create_prompts
 from scoring.power import PairPlan, UnableToPlan, plan_pairs
+from worker.forms.studies import EFFECT
 from worker.management.run_command import campaign_of, lines_of
 from worker.models import ModelVersion, Study
 from worker.queries import version_by_name
@@ -33,7 +34,11 @@ class Command(BaseCommand):
         source.add_argument("--prompts", metavar="FILE", type=Path, help="a text file with one prompt per line")
         source.add_argument("--campaign", metavar="SLUG", help="the prompts of a campaign's tasks; by default any")
         parser.add_argument(
-            "--effect", metavar="SHARE", type=float, default=0.6, help="smallest share of the votes worth finding: 0.6"
+            "--effect",
+            metavar="SHARE",
+            type=float,
+            default=float(EFFECT),
+            help=f"smallest share of the votes worth finding: {EFFECT}",
         )
         parser.add_argument("--count", metavar="N", type=int, help="prompts at most; by default what that takes")
         parser.add_argument("--votes", metavar="N", type=int, help="people per pair; by default what that takes")
